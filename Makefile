@@ -1,0 +1,41 @@
+# make demo: simulate the bundled 4G3E complex.  make test: run the tests.  Both first create $(VENV), once.
+# PIP_ARGS goes to pip, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for a torch without CUDA.
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+DEMO ?= demo
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: help venv demo test lint bench
+help:
+	@echo "make demo   simulate the bundled 4G3E complex, results in $(DEMO)/"
+	@echo "make test   run the tests"
+	@echo "make lint   check style and types"
+	@echo "make bench  measure speed and memory"
+	@echo "make venv   create $(VENV) and install everything (the others do it when needed)"
+
+venv: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "make: Python 3.10 to 3.13 is needed, $(PYTHON) is '$$($(PYTHON) --version 2>&1)'; say make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: $(PYTHON) cannot create environments; on Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python examples/4g3e.py --out $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/neuralmd benchmark
