@@ -1,0 +1,124 @@
+"""The ligand's molecular graph: bond separations, torsions that turn, and the distances that stay.
+
+Everything here follows from heavy atoms, bonds and one geometry; no force field is involved.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+MAX_SEPARATION = 4
+_COLLINEAR_COSINE = -0.94  # bond angle above 160 degrees: sp centres, cumulenes
+
+
+def compute_bond_separation(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
+    """Number of bonds between each pair of atoms.
+
+    Args:
+        n_atoms: Number of ligand atoms.
+        bonds: Atom pairs, int64, (n_bonds, 2).
+
+    Returns:
+        int64, (n_atoms, n_atoms): 0 on the diagonal, 1 for bonded, 2 for 1-3 pairs, at most ``MAX_SEPARATION``,
+        which also stands for "not connected".
+    """
+    neighbours = _list_neighbours(n_atoms, bonds)
+    separation = np.full((n_atoms, n_atoms), MAX_SEPARATION, dtype=np.int64)
+    for start in range(n_atoms):
+        separation[start, start] = 0
+        queue = deque([start])
+        while queue:
+            atom = queue.popleft()
+            depth = separation[start, atom] + 1
+            if depth >= MAX_SEPARATION:
+                continue
+            for other in neighbours[atom]:
+                if separation[start, other] > depth:
+                    separation[start, other] = depth
+                    queue.append(other)
+    return separation
+
+
+def find_constrained_pairs(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
+    """Pairs whose distance the bond projection keeps: bonds and 1-3 pairs, int64, (n_pairs, 2), first < second."""
+    separation = compute_bond_separation(n_atoms, bonds)
+    first, second = np.nonzero(np.triu((separation == 1) | (separation == 2)))
+    return np.stack([first, second], axis=1).astype(np.int64)
+
+
+def find_torsions(
+    positions: np.ndarray, bonds: np.ndarray, orders: Sequence[float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotatable bonds of the ligand; bonds in a line (both ends of C-C#C-C) count as one torsion.
+
+    A bond turns if it is in no ring, is single (where orders are known) and each of its sides holds an atom off
+    its axis. Rotations about collinear bonds are the same motion, so each line is one torsion.
+
+    Args:
+        positions: Ligand geometry [nm], (n_atoms, 3), used to see which bonds lie in a line.
+        bonds: Atom pairs, int64, (n_bonds, 2).
+        orders: Bond orders (1.5 for aromatic), one for each bond; None where unknown.
+
+    Returns:
+        Axes, int64, (n_torsions, 2), and sides, float64, (n_torsions, n_atoms): 1 for the atoms that turn, which
+        are those beyond the axis' second atom.
+    """
+    n_atoms = len(positions)
+    neighbours = _list_neighbours(n_atoms, bonds)
+    axes: list[tuple[int, int]] = []
+    sides: list[np.ndarray] = []
+    seen: set[frozenset[int]] = set()
+    for k, (a, b) in enumerate(bonds.tolist()):
+        if orders is not None and orders[k] != 1.0:
+            continue
+        left, right = _follow_line(positions, neighbours, b, a), _follow_line(positions, neighbours, a, b)
+        if frozenset((left, right)) in seen:
+            continue
+        side = _collect_side(neighbours, a, b)
+        if side is None or len(neighbours[left]) < 2 or len(neighbours[right]) < 2:
+            continue
+        seen.add(frozenset((left, right)))
+        axes.append((left, right))
+        mask = np.zeros(n_atoms)
+        mask[list(side)] = 1.0
+        sides.append(mask)
+    return (
+        np.array(axes, dtype=np.int64).reshape(-1, 2),
+        np.array(sides, dtype=np.float64).reshape(-1, n_atoms),
+    )
+
+
+def _list_neighbours(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
+    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
+    for a, b in bonds.tolist():
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    return neighbours
+
+
+def _collect_side(neighbours: list[list[int]], a: int, b: int) -> set[int] | None:
+    """Atoms on b's side of the bond a-b, b included; None if the bond is part of a ring."""
+    side, queue = {b}, deque([b])
+    while queue:
+        atom = queue.popleft()
+        for other in neighbours[atom]:
+            if atom == b and other == a:
+                continue
+            if other == a:
+                return None
+            if other not in side:
+                side.add(other)
+                queue.append(other)
+    return side
+
+
+def _follow_line(positions: np.ndarray, neighbours: list[list[int]], start: int, end: int) -> int:
+    """The last atom of the straight line of two-connected atoms that begins start-end."""
+    while len(neighbours[end]) == 2:
+        following = neighbours[end][0] if neighbours[end][1] == start else neighbours[end][1]
+        back, ahead = positions[start] - positions[end], positions[following] - positions[end]
+        if back @ ahead > _COLLINEAR_COSINE * np.linalg.norm(back) * np.linalg.norm(ahead):
+            break
+        start, end = end, following
+    return end

@@ -1,0 +1,334 @@
+"""The complex a simulation is about: a flexible ligand, a rigid protein, and where both stand in a topology.
+
+OpenMM's ``Topology`` and positions in nm go in; plain arrays come out, which models and solvers can use without
+knowing OpenMM.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+
+RESIDUE_TYPES = (
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
+)
+UNKNOWN_RESIDUE = len(RESIDUE_TYPES)
+N_RESIDUE_TYPES = len(RESIDUE_TYPES) + 1
+_PARENT_RESIDUE = {
+    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS",
+    "CYX": "CYS", "CYM": "CYS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG", "TYM": "TYR", "MSE": "MET",
+}  # fmt: skip
+_WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS RB BR IOD".split())
+_CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
+CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)
+
+
+@dataclass(frozen=True)
+class Ligand:
+    """The flexible part: heavy atoms in topology order, and the hydrogens that follow them.
+
+    Attributes:
+        name: Residue name.
+        atomic_numbers: int64, (n_atoms,); no hydrogens.
+        masses: Of the elements [Da], (n_atoms,).
+        bonds: Heavy-atom bonds, ligand indices, int64, (n_bonds, 2).
+        bond_orders: One for each bond (1.5 aromatic), or None where the input had none.
+        positions: The pose [nm], (n_atoms, 3); the pocket is what surrounds it.
+        geometry: Coordinates [nm], (n_atoms, 3), whose bonds and 1-3 distances the ligand keeps; from an SDF where
+            one is given, else the pose.
+        atom_indices: Of the heavy atoms in the topology, int64, (n_atoms,).
+        hydrogen_indices, hydrogen_parents: Topology index of each hydrogen, ligand index of its heavy atom.
+        atom_names: As in the topology.
+    """
+
+    name: str
+    atomic_numbers: np.ndarray
+    masses: np.ndarray
+    bonds: np.ndarray
+    bond_orders: tuple[float, ...] | None
+    positions: np.ndarray
+    geometry: np.ndarray
+    atom_indices: np.ndarray
+    hydrogen_indices: np.ndarray
+    hydrogen_parents: np.ndarray
+    atom_names: tuple[str, ...]
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.atomic_numbers)
+
+    def find_torsions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rotatable bonds: axes (n_torsions, 2) and turning sides (n_torsions, n_atoms); see ``chemistry``."""
+        return find_torsions(self.geometry, self.bonds, self.bond_orders)
+
+    def find_constraints(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bonds and 1-3 pairs (n_pairs, 2) and their distances [nm] in ``geometry`` (n_pairs,)."""
+        pairs = find_constrained_pairs(self.n_atoms, self.bonds)
+        return pairs, np.linalg.norm(self.geometry[pairs[:, 0]] - self.geometry[pairs[:, 1]], axis=1)
+
+
+@dataclass(frozen=True)
+class Protein:
+    """The rigid part, as the model sees it: residues that have N, CA and C.
+
+    Attributes:
+        residue_types: Index into ``RESIDUE_TYPES``, int64, (n_residues,); ``UNKNOWN_RESIDUE`` for any other.
+        backbone: N, CA, C of each residue [nm], (n_residues, 3, 3).
+        is_linked: Whether the peptide chain goes on to the next residue, bool, (n_residues,).
+        ca_indices: Topology index of each CA, int64, (n_residues,).
+    """
+
+    residue_types: np.ndarray
+    backbone: np.ndarray
+    is_linked: np.ndarray
+    ca_indices: np.ndarray
+
+    @property
+    def n_residues(self) -> int:
+        return len(self.residue_types)
+
+
+@dataclass(frozen=True)
+class Complex:
+    """A ligand in its protein: topology (``openmm.app.Topology``), positions [nm] (n_atoms, 3) and both parts."""
+
+    topology: Any
+    positions: np.ndarray
+    ligand: Ligand
+    protein: Protein
+    source: str = field(default="", compare=False)
+
+    @classmethod
+    def from_topology(
+        cls, topology: Any, positions: Any, ligand: str, *, sdf: str | Path | None = None
+    ) -> "Complex":
+        """Find the ligand and the protein in an OpenMM topology.
+
+        Args:
+            topology: ``openmm.app.Topology``; the ligand needs its bonds, here or in ``sdf``.
+            positions: Of all atoms, an OpenMM quantity or array [nm], (n_atoms, 3); molecules whole.
+            ligand: Residue name, ``NAME:CHAIN`` or ``NAME:CHAIN:NUMBER``.
+            sdf: File with the ligand's bonds and ideal geometry; heavy atoms in the topology's order.
+
+        Raises:
+            InputError: If the ligand is absent or ambiguous, has no bonds or is not one molecule, or there is no
+                protein.
+            TopologyMismatchError: If ``sdf`` holds another molecule or atom order, or the counts differ.
+        """
+        xyz = _as_nanometers(positions)
+        if xyz.shape != (topology.getNumAtoms(), 3):
+            raise TopologyMismatchError(
+                f"positions have shape {xyz.shape}, the topology has {topology.getNumAtoms()} atoms: "
+                "give one (x, y, z) for each atom of this topology"
+            )
+        if not np.isfinite(xyz).all():
+            raise InputError("positions hold NaN or infinity: give finite coordinates")
+        residue = _select_ligand(topology, ligand)
+        return cls(topology, xyz, _build_ligand(topology, residue, xyz, sdf), _build_protein(topology, residue, xyz))
+
+    def with_ligand_positions(self, positions: np.ndarray) -> "Complex":
+        """The same complex with the ligand's heavy atoms elsewhere [nm], (n_atoms, 3); pocket and pose unchanged."""
+        moved = self.positions.copy()
+        moved[self.ligand.atom_indices] = positions
+        return replace(self, positions=moved)
+
+
+def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None) -> Complex:
+    """Read a complex from a PDB or PDBx/mmCIF file (hydrogens welcome, waters ignored).
+
+    Raises:
+        InputError: If the file is missing or unreadable, or as in ``Complex.from_topology``.
+    """
+    from openmm.app import PDBFile, PDBxFile
+
+    path = Path(pdb)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the PDB or mmCIF file of a protein with its ligand")
+    reader = PDBxFile if path.suffix.lower() in (".cif", ".mmcif", ".pdbx") else PDBFile
+    try:
+        structure = reader(str(path))
+    except Exception as error:  # OpenMM's parsers raise whatever the damage led to
+        raise InputError(f"{path}: cannot be read as {reader.__name__[:-4]}: {error}") from error
+    loaded = Complex.from_topology(structure.topology, structure.positions, ligand, sdf=sdf)
+    return replace(loaded, source=str(path))
+
+
+def load_bundled_complex() -> Complex:
+    """The bundled 4G3E: NIK kinase with CMP1 (0WC), first production snapshot of our own MD, PDB 4G3E chain B."""
+    folder = resources.files("openmm_neuralmd") / "assets" / "4g3e"
+    with resources.as_file(folder / "complex.pdb") as pdb, resources.as_file(folder / "ligand.sdf") as sdf:
+        return replace(load_complex(pdb, "0WC", sdf=sdf), source="bundled 4G3E")
+
+
+def _as_nanometers(positions: Any) -> np.ndarray:
+    if hasattr(positions, "value_in_unit"):
+        from openmm import unit
+
+        positions = positions.value_in_unit(unit.nanometer)
+    return np.array(positions, dtype=np.float64)
+
+
+def _describe(residue: Any) -> str:
+    return f"{residue.name}:{residue.chain.id}:{residue.id}"
+
+
+def _select_ligand(topology: Any, selection: str) -> Any:
+    name, *place = selection.split(":")
+    candidates = [r for r in topology.residues() if not _is_surroundings(r)]
+    found = [r for r in topology.residues() if r.name == name]
+    for attribute, wanted in zip((lambda r: r.chain.id, lambda r: r.id), place, strict=False):
+        found = [r for r in found if attribute(r) == wanted]
+    if not found:
+        listing = ", ".join(_describe(r) for r in candidates[:12]) or "no residue that could be a ligand"
+        raise InputError(f"ligand {selection!r} not found; the structure holds {listing}")
+    if len(found) > 1:
+        listing = ", ".join(_describe(r) for r in found[:12])
+        raise InputError(f"ligand {selection!r} found {len(found)} times ({listing}); choose one as NAME:CHAIN:NUMBER")
+    return found[0]
+
+
+def _is_surroundings(residue: Any) -> bool:
+    name = residue.name.upper()
+    return name in RESIDUE_TYPES or name in _PARENT_RESIDUE or name in _WATER_AND_IONS or name in _CAPS
+
+
+def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path | None) -> Ligand:
+    atoms = list(residue.atoms())
+    unknown = [a.name for a in atoms if a.element is None]
+    if unknown:
+        raise InputError(f"ligand {_describe(residue)}: atoms {', '.join(unknown)} have no element; fix columns 77-78")
+    heavy = [a for a in atoms if a.element.atomic_number > 1]
+    index = {a.index: k for k, a in enumerate(heavy)}
+    pose = xyz[[a.index for a in heavy]]
+    elements = np.array([a.element.atomic_number for a in heavy], dtype=np.int64)
+    bonds, orders, parents = _read_bonds(topology, residue, index)
+    geometry = pose
+    if sdf is not None:
+        bonds, orders, geometry = _read_sdf(Path(sdf), elements)
+    hydrogens = [a for a in atoms if a.element.atomic_number == 1]
+    if parents.keys() != {a.index for a in hydrogens} and len(heavy):
+        for atom in hydrogens:  # no CONECT records: a hydrogen belongs to the nearest heavy atom
+            parents.setdefault(atom.index, int(np.argmin(np.linalg.norm(pose - xyz[atom.index], axis=1))))
+    _check_molecule(_describe(residue), len(heavy), bonds)
+    return Ligand(
+        name=residue.name,
+        atomic_numbers=elements,
+        masses=np.array([a.element.mass._value for a in heavy]),
+        bonds=bonds,
+        bond_orders=orders,
+        positions=pose,
+        geometry=geometry,
+        atom_indices=np.array([a.index for a in heavy], dtype=np.int64),
+        hydrogen_indices=np.array([a.index for a in hydrogens], dtype=np.int64),
+        hydrogen_parents=np.array([parents[a.index] for a in hydrogens], dtype=np.int64),
+        atom_names=tuple(a.name for a in heavy),
+    )
+
+
+def _read_bonds(
+    topology: Any, residue: Any, index: dict[int, int]
+) -> tuple[np.ndarray, tuple[float, ...] | None, dict[int, int]]:
+    """Heavy-atom bonds, their orders where all are known, and each hydrogen's heavy atom."""
+    members = {a.index for a in residue.atoms()}
+    bonds: list[tuple[int, int]] = []
+    orders: list[float | None] = []
+    parents: dict[int, int] = {}
+    for bond in topology.bonds():
+        a, b = bond[0].index, bond[1].index
+        if (a in members) != (b in members):
+            raise InputError(
+                f"ligand {_describe(residue)} is bonded to {_describe((bond[0] if b in members else bond[1]).residue)} "
+                f"({bond[0].name}-{bond[1].name}): covalent ligands are not supported"
+            )
+        if a in index and b in index:
+            bonds.append((index[a], index[b]))
+            orders.append(float(bond.order) if bond.order is not None else None)
+        elif a in members and (a in index or b in index):
+            hydrogen, heavy = (b, a) if a in index else (a, b)
+            parents[hydrogen] = index[heavy]
+    known = None if any(o is None for o in orders) else tuple(o for o in orders if o is not None)
+    return np.array(bonds, dtype=np.int64).reshape(-1, 2), known, parents
+
+
+def _read_sdf(path: Path, elements: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
+    from rdkit import Chem, RDLogger
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the ligand's SDF file")
+    RDLogger.DisableLog("rdApp.*")
+    molecule = Chem.MolFromMolFile(str(path), removeHs=False)
+    if molecule is None:
+        raise InputError(f"{path}: not a readable SDF/MOL file")
+    heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
+    found = [molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]
+    if found != elements.tolist():
+        raise TopologyMismatchError(
+            f"{path}: {len(found)} heavy atoms whose elements or order differ from the ligand's {len(elements)} in the "
+            "structure; give the SDF of this ligand with its heavy atoms in the same order"
+        )
+    pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
+    bonds = np.array([(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in pairs], dtype=np.int64)
+    orders = tuple(b.GetBondTypeAsDouble() for b in pairs)
+    coordinates = molecule.GetConformer().GetPositions()[list(heavy)] / 10.0
+    return bonds.reshape(-1, 2), orders, coordinates
+
+
+def _check_molecule(name: str, n_atoms: int, bonds: np.ndarray) -> None:
+    if n_atoms < 2:
+        raise InputError(f"ligand {name} has {n_atoms} heavy atoms: a model needs at least 2")
+    if len(bonds) == 0:
+        raise InputError(f"ligand {name} has no bonds: add CONECT records to the PDB file or give an SDF file (--sdf)")
+    reached, grown = {0}, True
+    while grown:
+        linked = {int(b) for pair in bonds if reached & set(pair.tolist()) for b in pair}
+        grown = not linked <= reached
+        reached |= linked
+    if len(reached) < n_atoms:
+        raise InputError(
+            f"ligand {name}: its bonds join only {len(reached)} of {n_atoms} heavy atoms: complete the CONECT records "
+            "or give an SDF file (--sdf)"
+        )
+
+
+def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
+    types: list[int] = []
+    indices: list[list[int]] = []
+    places: list[tuple[int, int]] = []
+    for chain in topology.chains():
+        for order, residue in enumerate(chain.residues()):
+            backbone = _find_backbone(residue)
+            if backbone is None or residue.index == ligand.index:
+                continue
+            name = _PARENT_RESIDUE.get(residue.name.upper(), residue.name.upper())
+            types.append(RESIDUE_TYPES.index(name) if name in RESIDUE_TYPES else UNKNOWN_RESIDUE)
+            indices.append(backbone)
+            places.append((chain.index, order))
+    if not types:
+        raise InputError("no protein: no residue has N, CA and C atoms; give a structure of the whole complex")
+    backbone_xyz = xyz[np.array(indices)]
+    return Protein(
+        residue_types=np.array(types, dtype=np.int64),
+        backbone=backbone_xyz,
+        is_linked=_find_links(places, backbone_xyz[:, 1]),
+        ca_indices=np.array([n[1] for n in indices], dtype=np.int64),
+    )
+
+
+def _find_backbone(residue: Any) -> list[int] | None:
+    atoms = {a.name: a.index for a in residue.atoms()}
+    return [atoms[n] for n in ("N", "CA", "C")] if all(n in atoms for n in ("N", "CA", "C")) else None
+
+
+def _find_links(places: Iterable[tuple[int, int]], ca: np.ndarray) -> np.ndarray:
+    """A residue is linked to the next one in the same chain if their CA atoms are a peptide bond apart."""
+    chains = np.array([chain for chain, _ in places])
+    linked = np.zeros(len(ca), dtype=bool)
+    near = np.linalg.norm(np.diff(ca, axis=0), axis=1) <= CHAIN_BREAK_NM
+    linked[:-1] = near & (chains[1:] == chains[:-1])
+    return linked

@@ -1,0 +1,25 @@
+"""Errors that openmm_neuralmd raises; every message says what was found, what was expected and what to do."""
+
+
+class NeuralMDError(Exception):
+    """Base of all errors of this package; the command line prints it as one line and exits with status 2."""
+
+
+class InputError(NeuralMDError, ValueError):
+    """A file, argument or setting that cannot be used."""
+
+
+class TopologyMismatchError(NeuralMDError, ValueError):
+    """Atoms, elements, bonds or their order differ between two things that must agree."""
+
+
+class ModelContractError(NeuralMDError, ValueError):
+    """A model file that is damaged, too new, or not made for this ligand or use."""
+
+
+class NonFiniteStateError(NeuralMDError, RuntimeError):
+    """NaN or infinity in positions, velocities or forces; the message names the step."""
+
+
+class ProjectionError(NeuralMDError, RuntimeError):
+    """Bond lengths that could not be brought back; the message names the step and the worst distance."""

@@ -1,0 +1,137 @@
+"""Pair vectors, vector frames, radial functions and superposition; everything here compiles with torch.jit.script.
+
+All vectors come from differences of positions, so translations drop out and rotations act linearly. A vector frame
+is three vectors, stored as rows of (..., 3, 3); where the geometry degenerates its axes shrink to zero smoothly.
+"""
+
+import math
+from typing import Tuple
+
+import torch
+from torch import Tensor
+
+# Softness values are arguments with defaults because compiled functions cannot read module constants:
+# 1e-6 [A^2] keeps square roots differentiable at zero and is far below any squared distance here;
+# 0.1 [A^4] makes cross products well below 0.3 A^2 count as collinear.
+
+
+def compute_norm(vectors: Tensor, softness: float = 1e-6) -> Tensor:
+    """Length along the last axis, differentiable at zero: sqrt(v.v + softness) - sqrt(softness)."""
+    return torch.sqrt((vectors * vectors).sum(-1) + softness) - math.sqrt(softness)
+
+
+def compute_envelope(distances: Tensor, cutoff: float) -> Tensor:
+    """Polynomial that is 1 at 0 and falls to 0 with zero slope and curvature at the cutoff; 0 beyond it.
+
+    Source: u(d) with p = 6 of Gasteiger et al. (2020), eq. 8, arXiv:2003.03123.
+    """
+    s = (distances / cutoff).clamp(max=1.0)
+    s6 = s**6
+    return 1.0 + s6 * (-28.0 + s * (48.0 - 21.0 * s))
+
+
+def compute_radial_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    """Exponential-normal radial functions, (..., n_radial); no envelope.
+
+    Source: Unke and Meuwly (2019), eq. 7, doi:10.1021/acs.jctc.9b00181: exp(-beta (e^(-5 d/cutoff) - mu_k)^2).
+    """
+    lowest = math.exp(-5.0)
+    centres = torch.linspace(lowest, 1.0, n_radial, dtype=distances.dtype, device=distances.device)
+    beta = (2.0 / n_radial * (1.0 - lowest)) ** -2
+    return torch.exp(-beta * (torch.exp(-5.0 / cutoff * distances).unsqueeze(-1) - centres) ** 2)
+
+
+def soft_normalize(vectors: Tensor, softness: float = 1e-6) -> Tensor:
+    """v / sqrt(v.v + softness): unit length for long vectors, zero for a zero vector, smooth between."""
+    return vectors * torch.rsqrt((vectors * vectors).sum(-1, keepdim=True) + softness)
+
+
+def build_pair_frames(units: Tensor, first: Tensor, second: Tensor, softness: float = 0.1) -> Tensor:
+    """Atom-level vector frames (u, w, u x w) of atom pairs, (n_pairs, 3, 3).
+
+    Args:
+        units: u, unit vectors from the second to the first atom, (n_pairs, 3).
+        first, second: Positions relative to the ligand's centroid [A], (n_pairs, 3); w is along first x second.
+
+    Source: eq. 3 of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, taken relative to the centroid so that it
+    does not depend on the origin; where the cross product vanishes, w and u x w go to zero.
+    """
+    w = soft_normalize(torch.linalg.cross(first, second), softness)
+    return torch.stack([units, w, torch.linalg.cross(units, w)], dim=-2)
+
+
+def build_backbone_frames(backbone: Tensor) -> Tensor:
+    """Orthonormal vector frames of residues from N - CA and C - CA by Gram-Schmidt, (n_residues, 3, 3).
+
+    Args:
+        backbone: N, CA, C [A], (n_residues, 3, 3).
+
+    Source: eq. 4 of Liu et al. (2025), orthogonalized.
+    """
+    toward_n = backbone[:, 0] - backbone[:, 1]
+    toward_c = backbone[:, 2] - backbone[:, 1]
+    return _orthogonalize(toward_n, toward_c)
+
+
+def build_residue_frames(
+    backbone: Tensor, is_linked: Tensor, centroid: Tensor, softness: float = 0.1
+) -> Tensor:
+    """Residue-level vector frames, (n_residues, 3, 3), for protein-ligand pairs.
+
+    First axis along CA_i - CA_(i+1), second along the cross product of the two relative to the pocket's centroid,
+    third normal to both; from N, CA, C where the chain breaks or ends.
+
+    Args:
+        backbone: N, CA, C [A], (n_residues, 3, 3).
+        is_linked: Whether residue i + 1 follows in the chain, bool, (n_residues,).
+        centroid: Of the pocket's CA atoms [A], (3,).
+
+    Source: eq. 5 of Liu et al. (2025).
+    """
+    ca = backbone[:, 1]
+    following = torch.cat([ca[1:], ca[-1:]])
+    u = soft_normalize(ca - following)
+    w = soft_normalize(torch.linalg.cross(ca - centroid, following - centroid), softness)
+    paired = torch.stack([u, w, torch.linalg.cross(u, w)], dim=-2)
+    return torch.where(is_linked[:, None, None], paired, build_backbone_frames(backbone))
+
+
+def _orthogonalize(first: Tensor, second: Tensor) -> Tensor:
+    u = soft_normalize(first)
+    w = second - (second * u).sum(-1, keepdim=True) * u
+    w = soft_normalize(w)
+    return torch.stack([u, w, torch.linalg.cross(u, w)], dim=-2)
+
+
+def find_pairs(first: Tensor, second: Tensor, cutoff: float, is_same: bool) -> Tuple[Tensor, Tensor, Tensor]:
+    """Pairs closer than the cutoff, all replicas at once and none left out.
+
+    Args:
+        first: [A], (n_replicas, n_first, 3).
+        second: [A], (n_replicas, n_second, 3), or (n_second, 3) where it is the same for every replica.
+        cutoff: [A].
+        is_same: True where both are the same atoms: an atom is then no pair with itself.
+
+    Returns:
+        Replica, first and second index of each pair, int64, (n_pairs,), sorted in that order.
+    """
+    difference = first.unsqueeze(2) - second.unsqueeze(-3)
+    near = (difference * difference).sum(-1) < cutoff * cutoff
+    if is_same:
+        near = near & ~torch.eye(first.shape[1], dtype=torch.bool, device=first.device)
+    index = near.nonzero()
+    return index[:, 0], index[:, 1], index[:, 2]
+
+
+def superpose(mobile: Tensor, target: Tensor) -> Tensor:
+    """``mobile`` moved onto ``target`` with the least root-mean-square distance, (..., n, 3); both [A] or both [nm].
+
+    Source: Kabsch (1976), doi:10.1107/S0567739476001873.
+    """
+    centre = mobile.mean(-2, keepdim=True)
+    goal = target.mean(-2, keepdim=True)
+    u, _, vt = torch.linalg.svd((mobile - centre).transpose(-1, -2) @ (target - goal))
+    handedness = torch.sign(torch.linalg.det(u @ vt))
+    ones = torch.ones_like(handedness)
+    rotation = (u * torch.stack([ones, ones, handedness], dim=-1).unsqueeze(-2)) @ vt
+    return (mobile - centre) @ rotation + goal

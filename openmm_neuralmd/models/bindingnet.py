@@ -1,0 +1,90 @@
+"""BindingNet: the force on a ligand in a rigid protein, and the noise of its Langevin equation.
+
+    dx/dt = v,    dv = (F(x)/m - gamma v) dt + B(x) dW,    F_i = internal_i + sum_k external_ik
+
+Eqs. 3-11 of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, in a form that is SE(3)-equivariant and continuous.
+"""
+
+from typing import Tuple
+
+import torch
+from torch import Tensor, nn
+
+from openmm_neuralmd.models.diffusion import Diffusion
+from openmm_neuralmd.models.interaction import InteractionNetwork
+from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding, ProteinStructure
+from openmm_neuralmd.models.layers import MLP, VectorLinear
+from openmm_neuralmd.models.ligand import LigandNetwork
+from openmm_neuralmd.models.protein import ProteinNetwork
+
+_FORCE_SCALE = 12.0  # [Da A/snapshot^2]: moves a carbon by 1 A in one snapshot, the scale of MD at 80 ps
+
+
+class BindingNet(nn.Module):
+    """Ligand, protein and interaction networks joined; Newtonian, or Langevin where ``stochastic``.
+
+    Args:
+        hidden: Channels H.
+        n_layers: Message-passing layers of the ligand network.
+        n_radial: Radial functions.
+        ligand_cutoff, pocket_cutoff: [A].
+        stochastic: Whether there is noise.
+        n_twists, n_fields: Learned rigid and learned free noise fields.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: int = 128,
+        n_layers: int = 4,
+        n_radial: int = 96,
+        ligand_cutoff: float = 5.0,
+        pocket_cutoff: float = 10.0,
+        stochastic: bool = True,
+        n_twists: int = 4,
+        n_fields: int = 2,
+    ) -> None:
+        super().__init__()
+        n_vectors = 1 + (n_twists + n_fields if stochastic else 0)
+        self.stochastic = stochastic
+        self.force_scale = _FORCE_SCALE
+        self.ligand = LigandNetwork(hidden, n_layers, n_radial, ligand_cutoff)
+        self.protein = ProteinNetwork(hidden, n_radial)
+        self.interaction = InteractionNetwork(hidden, n_radial, pocket_cutoff, n_vectors)
+        self.gate = MLP([hidden, hidden, hidden])
+        self.readout = VectorLinear(hidden, n_vectors, 0.1)  # small forces to begin with
+        self.diffusion = Diffusion(hidden, n_twists, n_fields)
+        self.raw_friction = nn.Parameter(torch.tensor(1.0))
+        self.log_bond_noise = nn.Parameter(torch.tensor(-1.2))
+
+    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
+        """What the rigid protein contributes; once per structure."""
+        return self.protein(structure)
+
+    def compute_friction(self) -> Tensor:
+        """gamma [1/snapshot], a scalar >= 0; exactly zero is within reach."""
+        return nn.functional.relu(self.raw_friction)
+
+    def compute_features(
+        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> Tuple[Tensor, Tensor]:
+        """Atom invariants (R, N, H) and vectors (R, N, 3, n_vectors); the first vector is the force / 12."""
+        n_replicas, n_atoms, _ = positions.shape
+        h, vec = self.ligand(positions, graph)
+        external, scalars = self.interaction(positions, h, vec, protein)
+        vectors = self.readout(vec * self.gate(h).unsqueeze(1)) + external
+        return (h + scalars).reshape(n_replicas, n_atoms, -1), vectors.reshape(n_replicas, n_atoms, 3, -1)
+
+    def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
+        """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
+        return self.compute_features(positions, graph, protein)[1][..., 0] * self.force_scale
+
+    def compute_force_and_fields(
+        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> Tuple[Tensor, Tensor]:
+        """Force as in ``forward`` and noise fields B(x) [A/snapshot^1.5], (R, 3N, n_noise), n_noise 0 without noise."""
+        h, vectors = self.compute_features(positions, graph, protein)
+        force = vectors[..., 0] * self.force_scale
+        if not self.stochastic:
+            return force, torch.zeros(positions.shape[0], 3 * positions.shape[1], 0, dtype=h.dtype, device=h.device)
+        return force, self.diffusion(positions, h, vectors[..., 1:], graph)

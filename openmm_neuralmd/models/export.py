@@ -1,0 +1,274 @@
+"""Model files: TorchScript archives with their metadata; loading, checking and binding to a complex.
+
+The only module that touches ``torch.jit``, which is deprecated upstream: replacing it means replacing this file.
+Loading reads TorchScript's own format and JSON; no Python object is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.interface import (
+    LigandGraph,
+    ProteinEmbedding,
+    ProteinStructure,
+    build_ligand_graph,
+    build_protein_structure,
+)
+
+SCHEMA_VERSION = 1
+BUNDLED = ("ode", "sde")
+_METADATA_FILE = "metadata.json"
+_REQUIRED = ("schema_version", "kind", "config", "snapshot_interval", "elements", "scheme", "steps_per_snapshot")
+
+
+class _Exported(nn.Module):
+    """The methods of a network that a model file offers."""
+
+    def __init__(self, net: BindingNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
+        return self.net(positions, graph, protein)
+
+    @torch.jit.export
+    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
+        return self.net.embed_protein(structure)
+
+    @torch.jit.export
+    def compute_force_and_fields(
+        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> Tuple[Tensor, Tensor]:
+        return self.net.compute_force_and_fields(positions, graph, protein)
+
+    @torch.jit.export
+    def compute_friction(self) -> Tensor:
+        return self.net.compute_friction()
+
+
+class _Bound(nn.Module):
+    """A network with its ligand and its embedded protein: positions in, force out."""
+
+    def __init__(self, exported: nn.Module, graph: LigandGraph, protein: ProteinEmbedding) -> None:
+        super().__init__()
+        self.exported = exported
+        for name, value in {**graph._asdict(), **protein._asdict()}.items():
+            self.register_buffer(name, value)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.exported(positions, self.get_graph(), self.get_protein())
+
+    @torch.jit.export
+    def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> Tuple[Tensor, Tensor]:
+        force, fields = self.exported.compute_force_and_fields(positions, self.get_graph(), self.get_protein())
+        return force, (fields @ increments.unsqueeze(-1)).reshape(positions.shape)
+
+    @torch.jit.export
+    def count_noise(self, positions: Tensor) -> int:
+        return self.exported.compute_force_and_fields(positions, self.get_graph(), self.get_protein())[1].shape[2]
+
+    def get_graph(self) -> LigandGraph:
+        return LigandGraph(
+            self.elements, self.masses, self.separation, self.torsion_axes, self.torsion_sides, self.constraint_pairs
+        )
+
+    def get_protein(self) -> ProteinEmbedding:
+        return ProteinEmbedding(self.ca, self.frames, self.features)
+
+
+@dataclass(frozen=True)
+class BoundModel:
+    """A model bound to one complex; the protein is embedded once, here.
+
+    Attributes:
+        n_atoms: Ligand heavy atoms.
+        n_noise: Independent normals a step, 0 for a Newtonian model.
+        friction: gamma [1/snapshot].
+        snapshot_interval: [ps].
+        masses: Of the elements [Da], (n_atoms,).
+        scheme, steps_per_snapshot: The defaults the model was trained for.
+        path, sha256: The model file.
+        dtype: Of positions and forces.
+        module: Frozen TorchScript module; its ``forward`` maps positions [A], (R, N, 3), to forces.
+    """
+
+    n_atoms: int
+    n_noise: int
+    friction: float
+    snapshot_interval: float
+    masses: Tensor
+    scheme: str
+    steps_per_snapshot: int
+    path: Path
+    sha256: str
+    dtype: torch.dtype
+    module: Any
+
+    def compute_force(self, positions: Tensor) -> Tensor:
+        """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
+        return self.module(positions)
+
+    def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
+        """Force as above and B(x) xi [A/snapshot^1.5], (R, N, 3), for standard normals (R, n_noise)."""
+        return self.module.compute_force_and_noise(positions, increments)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model file: TorchScript module, metadata, where it came from and its SHA-256."""
+
+    module: Any
+    metadata: Mapping[str, Any]
+    path: Path
+    sha256: str
+
+    @property
+    def kind(self) -> str:
+        return str(self.metadata["kind"])
+
+    def bind(self, complex_: Complex, *, dtype: torch.dtype = torch.float32) -> BoundModel:
+        """Embed the rigid protein once and freeze the network for this ligand.
+
+        Raises:
+            ModelContractError: If the ligand has elements that the model was not trained on.
+        """
+        self.check_elements(complex_)
+        exported = _load_module(self.path, self.sha256)[0].to(dtype)
+        graph = build_ligand_graph(complex_, dtype)
+        structure = build_protein_structure(
+            complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=dtype
+        )
+        with torch.no_grad(), _quiet():
+            bound = torch.jit.script(_Bound(exported, graph, exported.embed_protein(structure)).eval())
+            module = torch.jit.freeze(bound, preserved_attrs=["compute_force_and_noise", "count_noise"])
+            pose = torch.from_numpy(complex_.ligand.positions * 10.0).to(dtype)[None]
+            n_noise = module.count_noise(pose)
+            friction = float(exported.compute_friction())
+        return BoundModel(
+            n_atoms=complex_.ligand.n_atoms,
+            n_noise=n_noise,
+            friction=friction,
+            snapshot_interval=float(self.metadata["snapshot_interval"]),
+            masses=graph.masses,
+            scheme=str(self.metadata["scheme"]),
+            steps_per_snapshot=int(self.metadata["steps_per_snapshot"]),
+            path=self.path,
+            sha256=self.sha256,
+            dtype=dtype,
+            module=module,
+        )
+
+    def check_elements(self, complex_: Complex) -> None:
+        """Raise ModelContractError for elements that the training data did not hold."""
+        unseen = sorted(set(complex_.ligand.atomic_numbers.tolist()) - set(self.metadata["elements"]))
+        if unseen:
+            raise ModelContractError(
+                f"{self.path}: ligand {complex_.ligand.name} has elements with atomic numbers {_join(unseen)}, the "
+                f"model was trained on {_join(self.metadata['elements'])} only; train a model that has seen them"
+            )
+
+
+def export_model(net: BindingNet, metadata: Mapping[str, Any], path: str | Path) -> None:
+    """Write a model file; an existing one is replaced only once the new one is complete.
+
+    Args:
+        net: Trained network.
+        metadata: Without ``schema_version`` and ``versions``, which are added here.
+        path: The ``.pt`` file.
+
+    Raises:
+        ModelContractError: If a required entry is missing.
+    """
+    import openmm_neuralmd
+
+    complete = {
+        "schema_version": SCHEMA_VERSION,
+        **metadata,
+        "versions": {
+            "openmm_neuralmd": openmm_neuralmd.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    missing = [key for key in _REQUIRED if key not in complete]
+    if missing:
+        raise ModelContractError(f"metadata lacks {', '.join(missing)}")
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.tmp")
+    with _quiet():
+        scripted = torch.jit.script(_Exported(net.eval().to("cpu", torch.float32)))
+        torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
+    os.replace(temporary, target)
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model file.
+
+    Raises:
+        InputError: If there is no such file.
+        ModelContractError: If it is damaged, no model file, or of a newer schema.
+    """
+    target = Path(path)
+    if not target.is_file():
+        raise InputError(f"{target}: no such model file")
+    sha256 = hashlib.sha256(target.read_bytes()).hexdigest()
+    module, metadata = _load_module(target, sha256)
+    return Model(module=module, metadata=metadata, path=target.resolve(), sha256=sha256)
+
+
+def load_bundled_model(kind: str = "sde") -> Model:
+    """The bundled model of 4G3E, "sde" (Langevin) or "ode" (Newtonian)."""
+    if kind not in BUNDLED:
+        raise InputError(f"no bundled model {kind!r}; choose one of {', '.join(BUNDLED)} or give a model file")
+    return load_model(Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e" / f"{kind}.pt")))
+
+
+def _load_module(path: Path, sha256: str) -> tuple[Any, dict[str, Any]]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise ModelContractError(f"{path}: the file changed since it was first read")
+    extra = {_METADATA_FILE: ""}
+    try:
+        with _quiet():
+            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+        metadata = json.loads(extra[_METADATA_FILE])
+    except (RuntimeError, ValueError) as error:
+        raise ModelContractError(
+            f"{path}: damaged, or not a model file of openmm_neuralmd ({str(error).splitlines()[0]}); fetch or train "
+            "it again"
+        ) from error
+    version = metadata.get("schema_version", 0)
+    if version > SCHEMA_VERSION:
+        raise ModelContractError(
+            f"{path}: schema version {version}, this openmm_neuralmd reads up to {SCHEMA_VERSION}; update the package"
+        )
+    missing = [key for key in _REQUIRED if key not in metadata]
+    if missing:
+        raise ModelContractError(f"{path}: its metadata lacks {', '.join(missing)}; train or export it again")
+    return module, metadata
+
+
+def _join(numbers: Any) -> str:
+    return ", ".join(str(n) for n in numbers)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the deprecation notes of torch.jit; setup.py caps torch below the release that removes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield

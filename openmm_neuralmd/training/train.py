@@ -1,0 +1,119 @@
+"""From trajectory files to a model file: what ``neuralmd train`` does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.data.trajectories import LigandTrajectory
+from openmm_neuralmd.data.windows import build_windows, split_in_time
+from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.export import export_model
+from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.training.loop import Trainer, TrainingResult, TrainingSettings
+
+DEFAULT_CONFIG: dict[str, Any] = {
+    "hidden": 64,
+    "n_layers": 2,
+    "n_radial": 32,
+    "ligand_cutoff": 5.0,
+    "pocket_cutoff": 10.0,
+}
+
+
+def train_model(
+    complex_: Complex,
+    trajectories: Sequence[LigandTrajectory],
+    out: str | Path,
+    *,
+    kind: str,
+    snapshot_interval: float,
+    split: float = 0.8,
+    config: dict[str, Any] | None = None,
+    settings: TrainingSettings = TrainingSettings(),  # noqa: B008, frozen
+    resume: bool = False,
+    command: str = "",
+    report: Callable[[int, dict[str, float]], None] | None = None,
+) -> TrainingResult:
+    """Train on the first ``split`` of each trajectory and write the model file.
+
+    Args:
+        complex_: Ligand and rigid protein that all trajectories are superposed on.
+        trajectories: Of this complex.
+        out: Model file; ``metrics.csv`` and the checkpoint go to the folder ``<out without suffix>.training``.
+        kind: "ode" (Newtonian) or "sde" (Langevin).
+        snapshot_interval: [ps], a multiple of every frame interval.
+        split: Training part in time; the rest is never read.
+        config: BindingNet arguments that differ from ``DEFAULT_CONFIG``.
+        resume: Continue from the checkpoint.
+        command: How it was called, for the metadata.
+        report: Called after each validation with the step and its losses.
+
+    Raises:
+        InputError: If a trajectory is too short, or nothing can be resumed.
+        NonFiniteStateError: If the loss is not finite.
+    """
+    target = Path(out)
+    arguments = {**DEFAULT_CONFIG, "stochastic": kind == "sde", **(config or {})}
+    parts = [split_in_time(len(t.snapshots), split=split) for t in trajectories]
+    training, validation = (
+        torch.cat(
+            [
+                build_windows(t, start=start(p), stop=stop(p), snapshot_interval=snapshot_interval)
+                for t, p in zip(trajectories, parts, strict=True)
+            ]
+        ).float()
+        for start, stop in (
+            (lambda p: 0, lambda p: p.validation),
+            (lambda p: p.validation, lambda p: p.test),
+        )
+    )
+    torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
+    net = BindingNet(**arguments)
+    trainer = Trainer(
+        net,
+        kind,
+        build_ligand_graph(complex_),
+        build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
+        training,
+        validation,
+        settings,
+        target.with_suffix(".training"),
+    )
+    if resume:
+        trainer.resume()
+    result = trainer.run(report)
+    net.load_state_dict(result.state)
+    metadata = {
+        "kind": kind,
+        "config": arguments,
+        "snapshot_interval": snapshot_interval,
+        "elements": sorted(set(complex_.ligand.atomic_numbers.tolist())),
+        "scheme": "leapfrog",
+        "steps_per_snapshot": 1,
+        "training": {
+            "command": command,
+            "complex": complex_.source,
+            "ligand": complex_.ligand.name,
+            "trajectories": [
+                {
+                    "file": t.source,
+                    "sha256": t.sha256,
+                    "frame_interval_ps": t.frame_interval,
+                    "frames": len(t.snapshots),
+                    "frames_training": [0, p.validation],
+                    "frames_validation": [p.validation, p.test],
+                }
+                for t, p in zip(trajectories, parts, strict=True)
+            ],
+            "windows": len(training),
+            "settings": asdict(settings),
+        },
+        "metrics": {"best_step": result.best_step, "validation_loss": result.best_loss},
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    export_model(net, metadata, target)
+    return result
