@@ -26,6 +26,7 @@ setup(
         "mdtraj>=1.10",
         "pdbfixer>=1.11",
         "numpy>=1.26",
+        "scipy>=1.11",
         "h5py>=3.10",
         "rdkit>=2024.3",
         "matplotlib>=3.8",
