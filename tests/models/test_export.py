@@ -1,0 +1,141 @@
+"""Model files: what is written is what is read, and what cannot be used is refused in one clear line."""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.export import export_model, load_model
+from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+
+CONFIG = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0, "stochastic": True}
+METADATA = {
+    "kind": "sde",
+    "config": CONFIG,
+    "snapshot_interval": 80.0,
+    "elements": [6, 7, 8, 16, 17],
+    "scheme": "leapfrog",
+    "steps_per_snapshot": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Complex:
+    return load_bundled_complex()
+
+
+@pytest.fixture(scope="module")
+def net() -> BindingNet:
+    torch.manual_seed(0)
+    return BindingNet(**CONFIG)
+
+
+@pytest.fixture
+def model_file(net: BindingNet, tmp_path: Path) -> Path:
+    export_model(net, METADATA, tmp_path / "m.pt")
+    return tmp_path / "m.pt"
+
+
+def test_exported_equals_eager(net, model_file, bundled):
+    bound = load_model(model_file).bind(bundled)
+    x = torch.from_numpy(bundled.ligand.positions * 10.0).float().repeat(3, 1, 1) + 0.1 * torch.randn(3, 27, 3)
+    xi = torch.randn(3, bound.n_noise)
+    graph = build_ligand_graph(bundled)
+    protein = net.embed_protein(build_protein_structure(bundled, pocket_cutoff=10.0))
+    with torch.no_grad():
+        force, fields = net.compute_force_and_fields(x, graph, protein)
+        bound_force, noise = bound.compute_force_and_noise(x, xi)
+        torch.testing.assert_close(bound_force, force, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(bound.compute_force(x), force, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(noise, (fields @ xi[..., None]).reshape(x.shape), rtol=1e-3, atol=1e-4)
+    assert bound.friction == pytest.approx(net.compute_friction().item())
+
+
+def test_metadata_comes_back(model_file):
+    model = load_model(model_file)
+    assert {k: model.metadata[k] for k in METADATA} == METADATA
+    assert model.metadata["schema_version"] == 1
+    assert model.metadata["versions"]["torch"] == torch.__version__
+
+
+def count_embeddings(call) -> int:
+    with torch.profiler.profile() as profile:
+        call()
+    return sum(e.count for e in profile.key_averages() if e.key == "aten::embedding")
+
+
+def test_protein_is_embedded_exactly_once(net, model_file, bundled):
+    """After binding, an evaluation looks up embeddings of ligand atoms and pairs only, none of residues."""
+    x = torch.from_numpy(bundled.ligand.positions * 10.0).float()[None]
+    graph = build_ligand_graph(bundled)
+    structure = build_protein_structure(bundled, pocket_cutoff=10.0)
+    module = load_model(model_file).bind(bundled).module
+    ligand_only = count_embeddings(lambda: net.ligand(x, graph))
+    assert count_embeddings(lambda: module(x)) == ligand_only
+    assert count_embeddings(lambda: net(x, graph, net.embed_protein(structure))) > ligand_only
+
+
+def test_double_precision_agrees_with_single(model_file, bundled):
+    model = load_model(model_file)
+    x = torch.from_numpy(bundled.ligand.positions * 10.0)[None]
+    double = model.bind(bundled, dtype=torch.float64).compute_force(x)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(model.bind(bundled).compute_force(x.float()).double(), double, rtol=1e-3, atol=1e-4)
+
+
+def test_missing_file():
+    with pytest.raises(InputError, match="no such model file"):
+        load_model("nowhere.pt")
+
+
+@pytest.mark.parametrize("kept", [0, 100, 5000])
+def test_damaged_file(model_file, kept):
+    model_file.write_bytes(model_file.read_bytes()[:kept])
+    with pytest.raises(ModelContractError, match="damaged"):
+        load_model(model_file)
+
+
+def test_pickle_is_not_a_model_file(tmp_path):
+    torch.save({"weights": np.zeros(3).tolist()}, tmp_path / "p.pt")
+    with pytest.raises(ModelContractError, match="not a model file"):
+        load_model(tmp_path / "p.pt")
+
+
+def test_newer_schema(model_file, tmp_path):
+    newer = tmp_path / "newer.pt"
+    with zipfile.ZipFile(model_file) as old, zipfile.ZipFile(newer, "w") as new:
+        for item in old.infolist():
+            content = old.read(item)
+            if item.filename.endswith("metadata.json"):
+                content = json.dumps({**json.loads(content), "schema_version": 99}).encode()
+            new.writestr(item, content)
+    with pytest.raises(ModelContractError, match="schema version 99"):
+        load_model(newer)
+
+
+def test_other_elements(model_file, bundled):
+    numbers = bundled.ligand.atomic_numbers.copy()
+    numbers[0] = 35
+    brominated = replace(bundled, ligand=replace(bundled.ligand, atomic_numbers=numbers))
+    with pytest.raises(ModelContractError, match="35"):
+        load_model(model_file).bind(brominated)
+
+
+def test_required_metadata(net, tmp_path):
+    with pytest.raises(ModelContractError, match="scheme"):
+        export_model(net, {k: v for k, v in METADATA.items() if k != "scheme"}, tmp_path / "m.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_export_keeps_the_old_file(net, model_file):
+    before = model_file.read_bytes()
+    with pytest.raises(TypeError):
+        export_model(net, {**METADATA, "training": {1, 2}}, model_file)
+    assert model_file.read_bytes() == before
