@@ -1,0 +1,131 @@
+"""Small complexes built in code, model doubles with known dynamics, tolerances and checkers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from openmm import Vec3, unit
+from openmm.app import Element, Topology
+from rdkit import Chem
+from rdkit.Chem import AllChem
+from torch import Tensor
+
+from openmm_neuralmd.complex import Complex
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+EXACT_A = 1e-9  # the same arithmetic in double precision
+SINGLE_PRECISION_A = 1e-4  # paths of tens of steps in single precision
+CONVERGED_A = 1e-3  # what the bond projection promises
+
+# a chiral centre, a line of atoms (C-C#C-C), a ring, a terminal group and a planar one
+CHIRAL_ALKYNE = "C[C@@](O)(C#Cc1ccccc1)C(N)=O"
+
+
+def make_complex(
+    smiles: str = CHIRAL_ALKYNE, *, hydrogens: bool = True, n_residues: int = 8, box: float | None = None, seed: int = 7
+) -> Complex:
+    """A ligand inside a ring of glycine backbones; ``box`` [nm] makes the topology periodic."""
+    topology, positions = make_topology(smiles, hydrogens=hydrogens, n_residues=n_residues, seed=seed)
+    if box is not None:
+        topology.setPeriodicBoxVectors([Vec3(box, 0, 0), Vec3(0, box, 0), Vec3(0, 0, box)] * unit.nanometer)
+    return Complex.from_topology(topology, positions, "LIG")
+
+
+def make_topology(
+    smiles: str, *, hydrogens: bool = True, n_residues: int = 8, seed: int = 7, n_copies: int = 1
+) -> tuple[Topology, np.ndarray]:
+    """Topology and positions [nm]: glycines in chain A, then copies of the ligand, 3 nm apart, in chains B, C, ..."""
+    topology, positions = Topology(), []
+    chain = topology.addChain("A")
+    for k in range(n_residues):
+        residue = topology.addResidue("GLY", chain)
+        angle = 2 * np.pi * k / max(n_residues, 1)
+        centre = np.array([0.75 * np.cos(angle), 0.75 * np.sin(angle), 0.1 * (-1) ** k])
+        for name, shift in (("N", (-0.12, 0.02, 0.07)), ("CA", (0.0, 0.0, 0.0)), ("C", (0.06, 0.13, 0.04))):
+            topology.addAtom(name, Element.getBySymbol(name[0]), residue)
+            positions.append(centre + shift)
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(molecule, randomSeed=seed)
+    AllChem.MMFFOptimizeMolecule(molecule)
+    if not hydrogens:
+        molecule = Chem.RemoveHs(molecule)
+    xyz = molecule.GetConformer().GetPositions() / 10.0
+    xyz -= xyz.mean(axis=0)
+    for copy in range(n_copies):
+        residue = topology.addResidue("LIG", topology.addChain("BCDE"[copy]))
+        atoms = [
+            topology.addAtom(f"{a.GetSymbol()}{a.GetIdx()}", Element.getBySymbol(a.GetSymbol()), residue)
+            for a in molecule.GetAtoms()
+        ]
+        for bond in molecule.GetBonds():
+            order = int(bond.GetBondTypeAsDouble()) if bond.GetBondTypeAsDouble() != 1.5 else None
+            topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()], order=order)
+        positions.extend(xyz + [3.0 * copy, 0.0, 0.0])
+    return topology, np.array(positions)
+
+
+@dataclass
+class ModelDouble:
+    """Stands in for a bound model; F = -stiffness (x - centre), B = amplitude (1 + wave sin x) on the diagonal.
+
+    Attributes:
+        stiffness: [Da/snapshot^2].
+        amplitude: [A/snapshot^1.5]; 0 makes the model Newtonian.
+        wave: Makes the noise multiplicative, so that Ito and Stratonovich schemes differ.
+        n_evaluations: How often it was called.
+    """
+
+    centre: Tensor  # [A], (N, 3)
+    masses: Tensor  # [Da], (N,)
+    stiffness: float = 2.0
+    amplitude: float = 0.0
+    wave: float = 0.0
+    friction: float = 0.0
+    snapshot_interval: float = 80.0
+    scheme: str = "leapfrog"
+    steps_per_snapshot: int = 1
+    path: Path | None = None
+    sha256: str = ""
+    module: torch.nn.Module | None = None
+    n_evaluations: int = field(default=0, compare=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.centre.dtype
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.masses)
+
+    @property
+    def n_noise(self) -> int:
+        return 3 * self.n_atoms if self.amplitude else 0
+
+    def compute_force(self, positions: Tensor) -> Tensor:
+        self.n_evaluations += 1
+        return -self.stiffness * (positions - self.centre)
+
+    def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
+        noise = self.amplitude * (1.0 + self.wave * torch.sin(positions)) * increments.reshape(positions.shape)
+        return self.compute_force(positions), noise
+
+
+def make_double(complex_: Complex, *, dtype: torch.dtype = torch.float64, **settings: float | str) -> ModelDouble:
+    """A harmonic well around the complex's pose."""
+    ligand = complex_.ligand
+    return ModelDouble(
+        torch.from_numpy(10.0 * ligand.positions).to(dtype), torch.from_numpy(ligand.masses).to(dtype), **settings
+    )
+
+
+def displace(positions: np.ndarray, rms: float, *, seed: int) -> np.ndarray:
+    """Positions with independent normal displacements of the given rms length [nm]."""
+    return positions + np.random.default_rng(seed).normal(size=positions.shape) * rms / np.sqrt(3)
+
+
+def fit_order(steps: np.ndarray, errors: np.ndarray) -> float:
+    """Slope of log error against log step."""
+    return float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
