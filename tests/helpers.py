@@ -63,7 +63,7 @@ def make_topology(
         for bond in molecule.GetBonds():
             order = int(bond.GetBondTypeAsDouble()) if bond.GetBondTypeAsDouble() != 1.5 else None
             topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()], order=order)
-        positions.extend(xyz + [3.0 * copy, 0.0, 0.0])
+        positions.extend(xyz + np.array([3.0 * copy, 0.0, 0.0]))
     return topology, np.array(positions)
 
 

@@ -1,4 +1,4 @@
-"""What does not move by itself: the surroundings are held by zero mass, the ligand's hydrogens follow their heavy atoms.
+"""What does not move by itself: surroundings held by zero mass, ligand hydrogens that follow their heavy atoms.
 
 Hydrogens become OpenMM virtual sites in the local frame of their heavy atom, so every reporter sees complete molecules.
 """
@@ -89,8 +89,8 @@ def check_ligand(system: mm.System, complex_: Complex) -> None:
     found = masses[ligand.atom_indices]
     if (found == 0.0).any() or any(system.isVirtualSite(i) for i in ligand.atom_indices.tolist()):
         raise TopologyMismatchError(
-            f"ligand {ligand.name}: some heavy atoms have zero mass in the System and cannot move; add NeuralMDForce to "
-            "a System in which the ligand is free"
+            f"ligand {ligand.name}: some heavy atoms have zero mass in the System and cannot move; add NeuralMDForce "
+            "to a System in which the ligand is free"
         )
     expected = ligand.masses.copy()
     is_massive = masses[ligand.hydrogen_indices] > 0.0
@@ -101,8 +101,8 @@ def check_ligand(system: mm.System, complex_: Complex) -> None:
         k = int(wrong[0])
         raise TopologyMismatchError(
             f"ligand atom {ligand.atom_names[k]} (particle {ligand.atom_indices[k]}) and its hydrogens weigh "
-            f"{found[k]:.2f} Da in the System, {expected[k]:.2f} Da were expected from the topology: the atoms or their "
-            "order differ"
+            f"{found[k]:.2f} Da in the System, {expected[k]:.2f} Da were expected from the topology: the atoms or "
+            "their order differ"
         )
 
 
@@ -192,4 +192,4 @@ def _build_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _compute_sine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.linalg.norm(np.cross(a, b)) / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+    return float(np.linalg.norm(np.cross(a, b))) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12)
