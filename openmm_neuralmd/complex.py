@@ -15,9 +15,7 @@ import numpy as np
 from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
-RESIDUE_TYPES = (
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
-)
+RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
 UNKNOWN_RESIDUE = len(RESIDUE_TYPES)
 N_RESIDUE_TYPES = len(RESIDUE_TYPES) + 1
 _PARENT_RESIDUE = {
@@ -105,9 +103,7 @@ class Complex:
     source: str = field(default="", compare=False)
 
     @classmethod
-    def from_topology(
-        cls, topology: Any, positions: Any, ligand: str, *, sdf: str | Path | None = None
-    ) -> "Complex":
+    def from_topology(cls, topology: Any, positions: Any, ligand: str, *, sdf: str | Path | None = None) -> "Complex":
         """Find the ligand and the protein in an OpenMM topology.
 
         Args:
@@ -257,12 +253,12 @@ def _read_bonds(
 
 
 def _read_sdf(path: Path, elements: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
 
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the ligand's SDF file")
-    RDLogger.DisableLog("rdApp.*")
-    molecule = Chem.MolFromMolFile(str(path), removeHs=False)
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromMolFile(str(path), removeHs=False)
     if molecule is None:
         raise InputError(f"{path}: not a readable SDF/MOL file")
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}

@@ -73,9 +73,7 @@ def build_backbone_frames(backbone: Tensor) -> Tensor:
     return _orthogonalize(toward_n, toward_c)
 
 
-def build_residue_frames(
-    backbone: Tensor, is_linked: Tensor, centroid: Tensor, softness: float = 0.1
-) -> Tensor:
+def build_residue_frames(backbone: Tensor, is_linked: Tensor, centroid: Tensor, softness: float = 0.1) -> Tensor:
     """Residue-level vector frames, (n_residues, 3, 3), for protein-ligand pairs.
 
     First axis along CA_i - CA_(i+1), second along the cross product of the two relative to the pocket's centroid,

@@ -10,6 +10,7 @@ from typing import Tuple
 import torch
 from torch import Tensor, nn
 
+from openmm_neuralmd.models.constraints import project_to_tangent
 from openmm_neuralmd.models.diffusion import Diffusion
 from openmm_neuralmd.models.interaction import InteractionNetwork
 from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding, ProteinStructure
@@ -83,6 +84,20 @@ class BindingNet(nn.Module):
         self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
     ) -> Tuple[Tensor, Tensor]:
         """Force as in ``forward`` and noise fields B(x) [A/snapshot^1.5], (R, 3N, n_noise), n_noise 0 without noise."""
+        force, fields = self._compute_force_and_free_fields(positions, graph, protein)
+        return force, project_to_tangent(positions, graph.constraint_pairs, fields)
+
+    def compute_force_and_noise(
+        self, positions: Tensor, increments: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> Tuple[Tensor, Tensor]:
+        """Force and B(x) xi [A/snapshot^1.5], (R, N, 3), for increments xi (R, n_noise); projects one vector only."""
+        force, fields = self._compute_force_and_free_fields(positions, graph, protein)
+        noise = project_to_tangent(positions, graph.constraint_pairs, fields @ increments.unsqueeze(-1))
+        return force, noise.reshape(positions.shape)
+
+    def _compute_force_and_free_fields(
+        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> Tuple[Tensor, Tensor]:
         h, vectors = self.compute_features(positions, graph, protein)
         force = vectors[..., 0] * self.force_scale
         if not self.stochastic:

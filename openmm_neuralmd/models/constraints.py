@@ -7,14 +7,12 @@ from openmm_neuralmd.geometry import soft_normalize
 
 
 def compute_constraint_jacobian(positions: Tensor, pairs: Tensor) -> Tensor:
-    """Unit gradients of the pair distances, (n_replicas, n_pairs, 3 n_atoms), for positions (n_replicas, n_atoms, 3)."""
+    """Gradients of pair distances, (n_replicas, n_pairs, 3 n_atoms), at positions (n_replicas, n_atoms, 3)."""
     n_replicas, n_atoms, _ = positions.shape
     difference = positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]]
     units = soft_normalize(difference, 1e-6)
     rows = torch.arange(pairs.shape[0], device=positions.device)
-    jacobian = torch.zeros(
-        n_replicas, pairs.shape[0], n_atoms, 3, dtype=positions.dtype, device=positions.device
-    )
+    jacobian = torch.zeros(n_replicas, pairs.shape[0], n_atoms, 3, dtype=positions.dtype, device=positions.device)
     jacobian[:, rows, pairs[:, 0]] = units
     jacobian[:, rows, pairs[:, 1]] = -units
     return jacobian.reshape(n_replicas, pairs.shape[0], 3 * n_atoms)

@@ -2,9 +2,9 @@
 
     B(x) dW = P(x) [ translation + rotation + torsions + learned twists + learned fields + a small rest per atom ] dW
 
-P(x) removes from any displacement what would stretch a bond or a 1-3 distance. Amplitudes are positive invariants of
-the networks and bounded to within a factor e of a trained constant, so that no configuration makes them explode.
-All fields come from relative positions: the law of the noise is SE(3)-equivariant.
+P(x), in ``constraints``, removes from any displacement what would stretch a bond or a 1-3 distance. Amplitudes are
+positive invariants of the networks, bounded to within a factor e of a trained constant, so that no configuration makes
+them explode. All fields come from relative positions: the law of the noise is SE(3)-equivariant.
 """
 
 import math
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.geometry import soft_normalize
-from openmm_neuralmd.models.constraints import project_to_tangent
 from openmm_neuralmd.models.interface import LigandGraph
 from openmm_neuralmd.models.layers import MLP
 
@@ -46,7 +45,7 @@ class Diffusion(nn.Module):
         self.atom_modulation = MLP([hidden, hidden // 2, 1], last_scale=0.0)
 
     def forward(self, positions: Tensor, h: Tensor, vectors: Tensor, graph: LigandGraph) -> Tensor:
-        """B(x) [A/snapshot^1.5], (R, 3N, n_noise), already projected.
+        """B(x) [A/snapshot^1.5], (R, 3N, n_noise), before P(x).
 
         Args:
             positions: [A], (R, N, 3).
@@ -72,9 +71,7 @@ class Diffusion(nn.Module):
 
         collective = torch.cat(fields, dim=1).flatten(2).transpose(1, 2)
         rest = amplitude[5] * torch.exp(torch.tanh(self.atom_modulation(h))).expand(-1, -1, 3).flatten(1)
-        return project_to_tangent(
-            positions, graph.constraint_pairs, torch.cat([collective, torch.diag_embed(rest)], dim=-1)
-        )
+        return torch.cat([collective, torch.diag_embed(rest)], dim=-1)
 
     def build_torsion_fields(self, relative: Tensor, h: Tensor, graph: LigandGraph) -> Tensor:
         """Rotation of one side about each rotatable bond, less its rigid part (then either side gives the same)."""

@@ -57,6 +57,12 @@ class _Exported(nn.Module):
         return self.net.compute_force_and_fields(positions, graph, protein)
 
     @torch.jit.export
+    def compute_force_and_noise(
+        self, positions: Tensor, increments: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> Tuple[Tensor, Tensor]:
+        return self.net.compute_force_and_noise(positions, increments, graph, protein)
+
+    @torch.jit.export
     def compute_friction(self) -> Tensor:
         return self.net.compute_friction()
 
@@ -64,7 +70,17 @@ class _Exported(nn.Module):
 class _Bound(nn.Module):
     """A network with its ligand and its embedded protein: positions in, force out."""
 
-    def __init__(self, exported: nn.Module, graph: LigandGraph, protein: ProteinEmbedding) -> None:
+    elements: Tensor
+    masses: Tensor
+    separation: Tensor
+    torsion_axes: Tensor
+    torsion_sides: Tensor
+    constraint_pairs: Tensor
+    ca: Tensor
+    frames: Tensor
+    features: Tensor
+
+    def __init__(self, exported: Any, graph: LigandGraph, protein: ProteinEmbedding) -> None:
         super().__init__()
         self.exported = exported
         for name, value in {**graph._asdict(), **protein._asdict()}.items():
@@ -75,8 +91,7 @@ class _Bound(nn.Module):
 
     @torch.jit.export
     def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> Tuple[Tensor, Tensor]:
-        force, fields = self.exported.compute_force_and_fields(positions, self.get_graph(), self.get_protein())
-        return force, (fields @ increments.unsqueeze(-1)).reshape(positions.shape)
+        return self.exported.compute_force_and_noise(positions, increments, self.get_graph(), self.get_protein())
 
     @torch.jit.export
     def count_noise(self, positions: Tensor) -> int:

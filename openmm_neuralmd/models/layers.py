@@ -1,5 +1,6 @@
 """Small parts that the three networks share."""
 
+from itertools import pairwise
 from typing import List
 
 import torch
@@ -12,7 +13,7 @@ class MLP(nn.Module):
     def __init__(self, sizes: List[int], *, last_scale: float = 1.0) -> None:
         super().__init__()
         layers: List[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:]):
+        for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
         self.layers = nn.Sequential(*layers[:-1])
         with torch.no_grad():

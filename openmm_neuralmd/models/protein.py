@@ -1,7 +1,7 @@
 """Protein network: one invariant representation for each residue of a rigid backbone, computed once per structure."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from openmm_neuralmd.complex import N_RESIDUE_TYPES
 from openmm_neuralmd.geometry import (

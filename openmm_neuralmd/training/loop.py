@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -36,9 +36,9 @@ class TrainingSettings:
         seed: Of weights, batches and displacements.
     """
 
-    iterations: int = 1500
-    batch_size: int = 32
-    learning_rate: float = 1e-3
+    iterations: int = 2000
+    batch_size: int = 16
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     gradient_clip: float = 1.0
     ema_decay: float = 0.99
@@ -172,7 +172,7 @@ class Trainer:
     def _validate(self) -> float:
         """Loss of the averaged weights on the validation windows, with the same displacements every time."""
         generator = torch.Generator().manual_seed(self.settings.seed)
-        net = self.average.module
+        net = cast(BindingNet, self.average.module)
         net.eval()
         losses = [self._compute_loss(net, w, generator) * len(w) for w in self.validation.split(64)]
         return float(sum(losses) / len(self.validation))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
@@ -59,18 +60,16 @@ def train_model(
     target = Path(out)
     arguments = {**DEFAULT_CONFIG, "stochastic": kind == "sde", **(config or {})}
     parts = [split_in_time(len(t.snapshots), split=split) for t in trajectories]
-    training, validation = (
-        torch.cat(
-            [
-                build_windows(t, start=start(p), stop=stop(p), snapshot_interval=snapshot_interval)
-                for t, p in zip(trajectories, parts, strict=True)
-            ]
-        ).float()
-        for start, stop in (
-            (lambda p: 0, lambda p: p.validation),
-            (lambda p: p.validation, lambda p: p.test),
-        )
-    )
+
+    def collect(ranges: list[tuple[int, int]]) -> Tensor:
+        windows = [
+            build_windows(t, start=start, stop=stop, snapshot_interval=snapshot_interval)
+            for t, (start, stop) in zip(trajectories, ranges, strict=True)
+        ]
+        return torch.cat(windows).float()
+
+    training = collect([(0, p.validation) for p in parts])
+    validation = collect([(p.validation, p.test) for p in parts])
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
     net = BindingNet(**arguments)
     trainer = Trainer(

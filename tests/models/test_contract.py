@@ -77,7 +77,7 @@ def test_contract(check, law, pose, graph, structure):
     check(law, pose, graph, structure)
 
 
-def make_crossing_path(pose: Tensor, structure: ProteinStructure, n_points: int = 81) -> Tensor:
+def make_crossing_path(pose: Tensor, n_points: int = 81) -> Tensor:
     """A path on which the atoms drift by 0.4 A while the ligand stretches: many pairs cross 5 and 10 A."""
     s = torch.linspace(0.0, 1.0, n_points, dtype=pose.dtype)[:, None, None]
     centre = pose.mean(1, keepdim=True)
@@ -85,11 +85,11 @@ def make_crossing_path(pose: Tensor, structure: ProteinStructure, n_points: int 
 
 
 def test_contract_continuity(law, pose, graph, structure):
-    contract.check_continuity(law, make_crossing_path(pose, structure), graph, structure)
+    contract.check_continuity(law, make_crossing_path(pose), graph, structure)
 
 
 def test_path_crosses_both_cutoffs(pose, structure):
-    path = make_crossing_path(pose, structure)
+    path = make_crossing_path(pose)
     inner = (torch.cdist(path, path) < 5.0).flatten(1).sum(1)
     outer = (torch.cdist(path, structure.backbone[:, 1].expand(len(path), -1, -1)) < 10.0).flatten(1).sum(1)
     assert len(inner.unique()) > 3
@@ -173,7 +173,7 @@ def test_checker_can_fail(check, broken, pose, graph, structure):
 
 def test_continuity_checker_can_fail(pose, graph, structure):
     with pytest.raises(AssertionError):
-        contract.check_continuity(sharp_cutoff, make_crossing_path(pose, structure), graph, structure)
+        contract.check_continuity(sharp_cutoff, make_crossing_path(pose), graph, structure)
 
 
 def test_first_step_has_gradient(pose, graph, structure):
