@@ -1,0 +1,164 @@
+"""The coarse step as OpenMM integrators: one scheme, one small function that writes a CustomIntegrator program.
+
+All integrate dx = v dt, dv = (F/m - friction v) dt + B(x) dW, with ``a`` the force group of NeuralMDForce, which
+returns accelerations while a step runs: a = F/m + B(x) xi / sqrt(dt), the same xi at every stage of a step. With it the
+deterministic schemes become stochastic ones: Euler is Euler-Maruyama, Heun is Heun's scheme in the sense of Stratonovich.
+A step ends with the bond projection: x <- x + d and v <- v + d/dt, where d leads to whole bonds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import openmm as mm
+
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.simulation.force import (
+    STAGE_PARAMETER,
+    TIMESTEP_PARAMETER,
+    LigandComputation,
+    NeuralMDForce,
+    Stage,
+)
+
+
+def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
+    """Velocity at half steps; 1 evaluation. Newtonian without friction: symplectic, time-reversible, order 2."""
+    program.addComputePerDof("v", f"(1 - friction*dt)*v + dt*{a}")
+    program.addComputePerDof("x", "x + dt*v")
+
+
+def add_euler(program: mm.CustomIntegrator, a: str) -> None:
+    """Explicit Euler, and Euler-Maruyama with noise (Ito); 1 evaluation, order 1 (strong order 1/2 with noise)."""
+    program.addPerDofVariable("k", 0)
+    program.addComputePerDof("k", f"{a} - friction*v")  # before x moves
+    program.addComputePerDof("x", "x + dt*v")
+    program.addComputePerDof("v", "v + dt*k")
+
+
+def add_midpoint(program: mm.CustomIntegrator, a: str) -> None:
+    """Explicit midpoint; 2 evaluations, order 2."""
+    for name in ("x0", "v0"):
+        program.addPerDofVariable(name, 0)
+        program.addComputePerDof(name, name[0])
+    program.addComputePerDof("v", f"v0 + dt/2*({a} - friction*v0)")
+    program.addComputePerDof("x", "x0 + dt/2*v0")
+    # the midpoint's velocity moves x, its acceleration v; v0 is free once both are combined
+    program.addComputePerDof("v0", f"v0 + dt*({a} - friction*v)")
+    program.addComputePerDof("x", "x0 + dt*v")
+    program.addComputePerDof("v", "v0")
+
+
+def add_heun(program: mm.CustomIntegrator, a: str) -> None:
+    """Heun's predictor-corrector (Stratonovich); 2 evaluations, order 2 (strong order 1/2 with general noise)."""
+    for name in ("x0", "v0", "k"):
+        program.addPerDofVariable(name, 0)
+    program.addComputePerDof("x0", "x")
+    program.addComputePerDof("v0", "v")
+    program.addComputePerDof("k", f"{a} - friction*v")
+    program.addComputePerDof("x", "x0 + dt*v0")
+    program.addComputePerDof("v", "v0 + dt*k")
+    program.addComputePerDof("k", f"(k + {a} - friction*v)/2")
+    program.addComputePerDof("x", "x0 + dt*(v0 + v)/2")
+    program.addComputePerDof("v", "v0 + dt*k")
+
+
+def add_rk4(program: mm.CustomIntegrator, a: str) -> None:
+    """Runge-Kutta with Kutta's 3/8 rule, as torchdiffeq's ``rk4``; 4 evaluations, order 4."""
+    for name in ("x0", "v0", "k1", "k2", "k3", "v2", "v3"):
+        program.addPerDofVariable(name, 0)
+    program.addComputePerDof("x0", "x")
+    program.addComputePerDof("v0", "v")
+    program.addComputePerDof("k1", f"{a} - friction*v")
+    program.addComputePerDof("x", "x0 + dt*v0/3")
+    program.addComputePerDof("v2", "v0 + dt*k1/3")
+    program.addComputePerDof("k2", f"{a} - friction*v2")
+    program.addComputePerDof("x", "x0 + dt*(v2 - v0/3)")
+    program.addComputePerDof("v3", "v0 + dt*(k2 - k1/3)")
+    program.addComputePerDof("k3", f"{a} - friction*v3")
+    program.addComputePerDof("x", "x0 + dt*(v0 - v2 + v3)")
+    program.addComputePerDof("v", "v0 + dt*(k1 - k2 + k3)")
+    program.addComputePerDof("k2", f"(k1 + 3*(k2 + k3) + {a} - friction*v)/8")
+    program.addComputePerDof("x", "x0 + dt*(v0 + 3*(v2 + v3) + v)/8")
+    program.addComputePerDof("v", "v0 + dt*k2")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A scheme's program, and whether it takes models with noise."""
+
+    add_to: Callable[[mm.CustomIntegrator, str], None]
+    takes_noise: bool
+
+
+SCHEMES = {
+    "leapfrog": Scheme(add_leapfrog, takes_noise=True),
+    "euler": Scheme(add_euler, takes_noise=False),
+    "midpoint": Scheme(add_midpoint, takes_noise=False),
+    "rk4": Scheme(add_rk4, takes_noise=False),
+    "euler_maruyama": Scheme(add_euler, takes_noise=True),
+    "heun": Scheme(add_heun, takes_noise=True),
+}
+
+
+class NeuralMDIntegrator(mm.CustomIntegrator):
+    """Steps of ``snapshot_interval / steps_per_snapshot`` ps with the learned force alone.
+
+    Forces in other groups are not evaluated, and barostats and thermostats do not act.
+
+    Args:
+        force: The force, after ``add_to`` or ``addForce`` (its force group is built into the program).
+        scheme: One of ``SCHEMES``; the model's own if None.
+        steps_per_snapshot: The model's own if None.
+
+    Raises:
+        InputError: If the scheme is unknown or cannot integrate a model with noise, or the number of steps is not
+            positive.
+    """
+
+    def __init__(
+        self, force: NeuralMDForce, *, scheme: str | None = None, steps_per_snapshot: int | None = None
+    ) -> None:
+        model = force.model
+        self.scheme = check_scheme(scheme or model.scheme, has_noise=model.n_noise > 0)
+        self.steps_per_snapshot = model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
+        if self.steps_per_snapshot < 1:
+            raise InputError(f"steps_per_snapshot is {self.steps_per_snapshot}; give 1 or more")
+        super().__init__(model.snapshot_interval / self.steps_per_snapshot)
+        a = f"f{force.getForceGroup()}"
+        self.addGlobalVariable("friction", model.friction / model.snapshot_interval)
+        self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
+        self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
+        SCHEMES[self.scheme].add_to(self, a)
+        if force.projection:
+            self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
+            self.addComputePerDof("v", f"v + {a}/dt")  # first: moving x would call for another evaluation
+            self.addComputePerDof("x", f"x + {a}")
+        self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))
+
+    def step(self, steps: int) -> None:
+        """Take steps; an exception in the model or in the projection arrives as it was raised.
+
+        Raises:
+            NonFiniteStateError: If positions or forces become NaN or infinite.
+            ProjectionError: If bonds cannot be brought back.
+        """
+        LigandComputation.last_error = None
+        try:
+            super().step(steps)
+        except mm.OpenMMException:
+            error, LigandComputation.last_error = LigandComputation.last_error, None
+            if error is None:
+                raise
+            raise error from None
+
+
+def check_scheme(scheme: str, *, has_noise: bool) -> str:
+    """The scheme itself; InputError if it is unknown or cannot integrate a model with noise."""
+    if scheme not in SCHEMES:
+        raise InputError(f"unknown scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
+    if has_noise and not SCHEMES[scheme].takes_noise:
+        usable = ", ".join(name for name, s in SCHEMES.items() if s.takes_noise)
+        raise InputError(
+            f"scheme {scheme!r} integrates Newtonian models only, this one has noise; choose one of {usable}"
+        )
+    return scheme
