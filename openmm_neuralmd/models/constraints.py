@@ -33,7 +33,7 @@ def project_to_tangent(positions: Tensor, pairs: Tensor, fields: Tensor, regular
     jacobian = compute_constraint_jacobian(positions, pairs)
     gram = jacobian @ jacobian.transpose(1, 2)
     gram = gram + regularization * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    factor = torch.linalg.cholesky(gram)
+    factor = torch.linalg.cholesky_ex(gram)[0]
     return fields - jacobian.transpose(1, 2) @ torch.cholesky_solve(jacobian @ fields, factor)
 
 
@@ -50,6 +50,6 @@ def restore_distances(
         jacobian = compute_constraint_jacobian(positions, pairs)
         excess = (positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]]).norm(dim=-1) - targets
         gram = jacobian @ jacobian.transpose(1, 2) + regularization * identity
-        multipliers = torch.cholesky_solve(excess.unsqueeze(-1), torch.linalg.cholesky(gram))
+        multipliers = torch.cholesky_solve(excess.unsqueeze(-1), torch.linalg.cholesky_ex(gram)[0])
         positions = positions - (jacobian.transpose(1, 2) @ multipliers).reshape(positions.shape)
     return positions

@@ -29,7 +29,7 @@ def compute_transition(
 def compute_covariance_factor(net: BindingNet, fields: Tensor) -> Tensor:
     """Cholesky factor of B B^T + b^2, (n, 3 n_atoms, 3 n_atoms)."""
     identity = torch.eye(fields.shape[1], dtype=fields.dtype, device=fields.device)
-    return torch.linalg.cholesky(fields @ fields.transpose(1, 2) + torch.exp(2.0 * net.log_bond_noise) * identity)
+    return torch.linalg.cholesky_ex(fields @ fields.transpose(1, 2) + torch.exp(2.0 * net.log_bond_noise) * identity)[0]
 
 
 def compute_negative_log_likelihood(residual: Tensor, factor: Tensor) -> Tensor:

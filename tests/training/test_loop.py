@@ -1,0 +1,96 @@
+"""Training: it learns, it continues bit for bit, it stops on NaN, and its file tells how it was made."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.data.trajectories import LigandTrajectory
+from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.training.loop import TrainingSettings
+from openmm_neuralmd.training.train import train_model
+
+TINY = {"hidden": 16, "n_layers": 1, "n_radial": 8}
+FAST = {"batch_size": 8, "validate_every": 5}
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Complex:
+    return load_bundled_complex()
+
+
+@pytest.fixture(scope="module")
+def trajectory(bundled: Complex) -> LigandTrajectory:
+    """The first 160 bundled snapshots of r1: real MD."""
+    from importlib import resources
+
+    with resources.as_file(resources.files("openmm_neuralmd") / "assets/4g3e/reference.npz") as path:
+        data = np.load(path)
+        heavy = data["is_heavy"]
+        return LigandTrajectory(data["r1"][:160][:, heavy].astype(np.float64), 8.0, "r1", "0" * 64)
+
+
+def train(bundled, trajectory, out, kind="sde", iterations=15, **options):
+    settings = TrainingSettings(iterations=iterations, **FAST, **options.pop("settings", {}))
+    return train_model(
+        bundled, [trajectory], out, kind=kind, snapshot_interval=80.0, config=TINY, settings=settings, **options
+    )
+
+
+@pytest.mark.parametrize("kind", ["ode", "sde"])
+def test_loss_falls_and_the_file_says_how(bundled, trajectory, tmp_path, kind):
+    result = train(bundled, trajectory, tmp_path / "m.pt", kind, iterations=40, command="neuralmd train ...")
+    losses = [row["validation_loss"] for row in result.history]
+    assert losses[-1] < losses[0]
+    model = load_model(tmp_path / "m.pt")
+    assert model.kind == kind
+    assert model.metadata["training"]["command"] == "neuralmd train ..."
+    assert model.metadata["training"]["trajectories"][0]["frames_training"] == [0, 102]
+    assert model.bind(bundled).n_noise == (0 if kind == "ode" else 96)
+    assert (tmp_path / "m.training" / "metrics.csv").read_text().count("\n") == 9
+
+
+def test_resumed_training_is_bit_for_bit_the_same(bundled, trajectory, tmp_path):
+    whole = train(bundled, trajectory, tmp_path / "whole.pt")
+
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(step: int, row: dict) -> None:
+        if step == 10:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train(bundled, trajectory, tmp_path / "m.pt", report=interrupt)
+    assert not (tmp_path / "m.pt").exists()
+    resumed = train(bundled, trajectory, tmp_path / "m.pt", resume=True)
+    assert resumed.history == whole.history
+    assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
+
+
+def test_test_part_is_never_read(bundled, trajectory, tmp_path):
+    """Frames behind the split may hold anything."""
+    corrupted = trajectory.snapshots.copy()
+    corrupted[128:] = math.nan
+    changed = LigandTrajectory(corrupted, 8.0, "r1", "0" * 64)
+    whole = train(bundled, trajectory, tmp_path / "a.pt", iterations=10)
+    assert train(bundled, changed, tmp_path / "b.pt", iterations=10).history == whole.history
+
+
+def test_nan_stops_with_the_step(bundled, trajectory, tmp_path):
+    broken = trajectory.snapshots.copy()
+    broken[:102] = math.nan
+    with pytest.raises(NonFiniteStateError, match="training step 0"):
+        train(bundled, LigandTrajectory(broken, 8.0, "r1", ""), tmp_path / "m.pt")
+    assert not (tmp_path / "m.pt").exists()
+
+
+def test_resume_wants_the_same_settings(bundled, trajectory, tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        train(bundled, trajectory, tmp_path / "m.pt", resume=True)
+    train(bundled, trajectory, tmp_path / "m.pt", iterations=5)
+    with pytest.raises(InputError, match="other settings"):
+        train(bundled, trajectory, tmp_path / "m.pt", iterations=6, resume=True)
