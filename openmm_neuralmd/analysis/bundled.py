@@ -1,0 +1,58 @@
+"""The bundled 4G3E reference: ligand, starting structure, and two MD replicas of 2.88 ns each."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from openmm_neuralmd.analysis.ligand import LigandGraph, build_ligand, load_ligand_sdf, select_ligand
+from openmm_neuralmd.analysis.observation import Observation
+from openmm_neuralmd.analysis.site import BindingSite, build_site
+from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
+
+LIGAND_NAME = "0WC"
+REPLICAS = ("r1", "r2")
+TRAINING_FRACTION = 0.8
+"""The part of r1, from its start, that the bundled models have seen."""
+
+
+def get_bundled_path(name: str) -> Path:
+    """Path of a bundled 4G3E file; the package is installed as plain files."""
+    return Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e" / name))
+
+
+def load_bundled_ligand() -> LigandGraph:
+    """0WC with its bond orders, reference geometry and atom names."""
+    return load_bundled_site().ligand
+
+
+def load_bundled_site() -> BindingSite:
+    """The binding site of ``complex.pdb``."""
+    start = mdtraj.load(str(get_bundled_path("complex.pdb")))
+    residue = select_ligand(start.topology, LIGAND_NAME)
+    names = build_ligand(start.topology, residue, start.xyz[0]).atom_names
+    graph = load_ligand_sdf(get_bundled_path("ligand.sdf"), LIGAND_NAME, names)
+    return build_site(start.topology, start.xyz[0].astype(np.float64), ligand=LIGAND_NAME, graph=graph)
+
+
+def load_bundled_replicas() -> list[Observation]:
+    """Ligand snapshots of r1 and r2 every 8 ps, superposed on all CA atoms of ``complex.pdb``."""
+    with np.load(get_bundled_path("reference.npz")) as stored:
+        protocol = json.loads(str(stored["provenance"]))["protocol"]
+        return [
+            Observation(
+                label=name,
+                source=f"bundled MD replica {name} ({protocol})",
+                interval=float(stored["frame_interval_ps"]),
+                positions=stored[name][:, stored["is_heavy"]],
+                clashes=stored[f"clashes_{name}"],
+            )
+            for name in REPLICAS
+        ]
+
+
+def open_bundled_replica(name: str) -> TrajectoryFile:
+    """Ligand and pocket of ``r1`` or ``r2`` every 80 ps."""
+    return open_trajectory(get_bundled_path(f"{name}_pocket.xtc"), get_bundled_path("pocket.pdb"), label=name)

@@ -1,0 +1,233 @@
+"""The ligand as a molecular graph, and finding it in any topology: by elements and bonds, not by names or order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from rdkit import Chem, rdBase
+
+from openmm_neuralmd.chemistry import find_torsions
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+
+BOND_TOLERANCE = 1.3
+"""Times the sum of covalent radii: atoms closer than this are bonded, where no record says so."""
+PYRAMIDAL_VOLUME = 0.2
+"""Triple product of unit bond vectors: 0.77 for a tetrahedral centre, 0 for a planar one."""
+FLAT_RING_NM = 0.01
+MAX_MATCHES = 256
+NOT_A_LIGAND = frozenset(
+    (
+        "HOH WAT SOL H2O TIP3 TIP3P TIP4 SPC NA CL K MG CA ZN NA+ CL- K+ LI CS RB IOD CLA SOD POT CAL ACE NME NMA NH2"
+    ).split()
+)
+_TETRAHEDRAL = frozenset((6, 14, 15, 16))
+
+
+@dataclass(frozen=True)
+class LigandGraph:
+    """Heavy atoms of a ligand, their bonds, and what must not change.
+
+    Attributes:
+        name: Residue name.
+        atom_names: One for each heavy atom.
+        atomic_numbers: int64, (n_atoms,).
+        bonds: int64, (n_bonds, 2).
+        bond_orders: One for each bond (1.5 aromatic), or None where unknown.
+        geometry: Reference coordinates [nm], (n_atoms, 3).
+    """
+
+    name: str
+    atom_names: tuple[str, ...]
+    atomic_numbers: np.ndarray
+    bonds: np.ndarray
+    bond_orders: tuple[float, ...] | None
+    geometry: np.ndarray
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.atomic_numbers)
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """All distinct atom pairs, (n_pairs, 2)."""
+        return np.stack(np.triu_indices(self.n_atoms, k=1), axis=1)
+
+    def find_torsions(self) -> np.ndarray:
+        """Four atoms for each rotatable bond, (n_torsions, 4); a line of sp atoms counts as one bond."""
+        axes, sides = find_torsions(self.geometry, self.bonds, self.bond_orders)
+        quadruples = []
+        for (left, right), side in zip(axes.tolist(), sides, strict=True):
+            first = next(k for k in self._list_neighbours(left) if not side[k] and not self._is_in_line(k, left, right))
+            last = next(k for k in self._list_neighbours(right) if side[k] and not self._is_in_line(k, right, left))
+            quadruples.append((first, left, right, last))
+        return np.array(quadruples, dtype=np.int64).reshape(-1, 4)
+
+    def find_centers(self) -> np.ndarray:
+        """Pyramidal C, Si, P and S with three of their heavy neighbours, (n_centers, 4): none may invert."""
+        centers = []
+        for atom in range(self.n_atoms):
+            neighbours = self._list_neighbours(atom)[:3]
+            if len(neighbours) < 3 or int(self.atomic_numbers[atom]) not in _TETRAHEDRAL:
+                continue
+            vectors = self.geometry[neighbours] - self.geometry[atom]
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            if abs(np.linalg.det(vectors)) > PYRAMIDAL_VOLUME:
+                centers.append((atom, *neighbours))
+        return np.array(centers, dtype=np.int64).reshape(-1, 4)
+
+    def find_flat_rings(self) -> list[tuple[int, ...]]:
+        """Rings that are aromatic, or flat in ``geometry`` where bond orders are unknown."""
+        molecule = self.build_molecule()
+        rings = [tuple(ring) for ring in molecule.GetRingInfo().AtomRings()]
+        if self.bond_orders is None:
+            return [ring for ring in rings if _compute_thickness(self.geometry[list(ring)]) < FLAT_RING_NM]
+        aromatic = {frozenset(b.tolist()) for b, o in zip(self.bonds, self.bond_orders, strict=True) if o == 1.5}
+        return [r for r in rings if all(frozenset((r[k - 1], r[k])) in aromatic for k in range(len(r)))]
+
+    def build_molecule(self) -> Chem.Mol:
+        """The graph alone for RDKit: elements and single bonds, so that bond orders never spoil a match."""
+        return _build_graph(self.atomic_numbers, self.bonds)
+
+    def _list_neighbours(self, atom: int) -> list[int]:
+        return [int(b if a == atom else a) for a, b in self.bonds if atom in (a, b)]
+
+    def _is_in_line(self, outer: int, near: int, far: int) -> bool:
+        a, b = self.geometry[outer] - self.geometry[near], self.geometry[far] - self.geometry[near]
+        return float(a @ b) < -0.94 * float(np.linalg.norm(a) * np.linalg.norm(b))
+
+
+def load_ligand_sdf(path: str | Path, name: str = "LIG", atom_names: tuple[str, ...] | None = None) -> LigandGraph:
+    """Read a ligand with its bond orders and geometry from an SDF or MOL file.
+
+    Raises:
+        InputError: If the file is missing or unreadable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the ligand's SDF file")
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromMolFile(str(path), removeHs=False)
+    if molecule is None:
+        raise InputError(f"{path}: not a readable SDF/MOL file")
+    heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
+    kept = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
+    elements = [molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]
+    symbols = [molecule.GetAtomWithIdx(i).GetSymbol() for i in heavy]
+    return LigandGraph(
+        name=name,
+        atom_names=atom_names or tuple(f"{s}{symbols[: k + 1].count(s)}" for k, s in enumerate(symbols)),
+        atomic_numbers=np.array(elements, dtype=np.int64),
+        bonds=np.array([(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in kept], dtype=np.int64),
+        bond_orders=tuple(b.GetBondTypeAsDouble() for b in kept),
+        geometry=molecule.GetConformer().GetPositions()[list(heavy)] / 10.0,
+    )
+
+
+def select_ligand(topology: mdtraj.Topology, name: str | None) -> mdtraj.core.topology.Residue:
+    """The ligand's residue: the one called ``name``, or the only one that is neither protein, water nor ion.
+
+    Raises:
+        InputError: If there is none, or more than one; the message lists what is there.
+    """
+    candidates = [r for r in topology.residues if is_ligand_like(r)]
+    found = [r for r in topology.residues if r.name == name] if name else candidates
+    if len(found) == 1:
+        return found[0]
+    listing = ", ".join(sorted({f"{r.name}:{r.chain.chain_id or r.chain.index}:{r.resSeq}" for r in candidates}))
+    wanted = f"ligand {name!r} found {len(found)} times" if name else f"{len(found)} residues could be the ligand"
+    raise InputError(f"{wanted}; the topology holds {listing or 'no residue that could be a ligand'} (--ligand NAME)")
+
+
+def is_ligand_like(residue: mdtraj.core.topology.Residue) -> bool:
+    """Whether a residue is neither protein, cap, water nor a single ion."""
+    n_heavy = sum(1 for a in residue.atoms if a.element is not None and a.element.atomic_number > 1)
+    names = {a.name for a in residue.atoms}
+    return n_heavy > 1 and residue.name.upper() not in NOT_A_LIGAND and not {"N", "CA", "C"} <= names
+
+
+def build_ligand(
+    topology: mdtraj.Topology, residue: mdtraj.core.topology.Residue, positions: np.ndarray
+) -> LigandGraph:
+    """The ligand of a topology; bonds from its records, or from distances where it has none.
+
+    Args:
+        topology: Holds ``residue``.
+        residue: The ligand.
+        positions: Of all atoms of the topology [nm], (n_atoms, 3).
+    """
+    heavy = [a for a in residue.atoms if a.element is not None and a.element.atomic_number > 1]
+    place = {a.index: k for k, a in enumerate(heavy)}
+    numbers = np.array([a.element.atomic_number for a in heavy], dtype=np.int64)
+    xyz = np.asarray(positions, dtype=np.float64)[[a.index for a in heavy]]
+    records = [b for b in topology.bonds if b[0].index in place and b[1].index in place]
+    orders: list[float | None] = [float(b.order) if b.order else None for b in records]
+    if records:
+        bonds = np.array([(place[b[0].index], place[b[1].index]) for b in records], dtype=np.int64)
+    else:
+        bonds, orders = perceive_bonds(numbers, xyz), [None]
+    known = None if None in orders else tuple(o for o in orders if o is not None)
+    return LigandGraph(residue.name, tuple(a.name for a in heavy), numbers, bonds, known, xyz)
+
+
+def perceive_bonds(atomic_numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Bonds from distances [nm], int64, (n_bonds, 2); for topologies without bond records."""
+    table = Chem.GetPeriodicTable()
+    radii = np.array([table.GetRcovalent(int(z)) for z in atomic_numbers]) / 10.0
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    return np.argwhere(np.triu(distances < BOND_TOLERANCE * (radii[:, None] + radii[None]), k=1)).astype(np.int64)
+
+
+def match_ligands(wanted: LigandGraph, found: LigandGraph) -> np.ndarray:
+    """All ways (at most 256) in which ``found`` is the same molecule as ``wanted``.
+
+    Args:
+        wanted: Its atom order is kept.
+        found: Any atom order and names.
+
+    Returns:
+        Index in ``found`` of each atom of ``wanted``, int64, (n_matches, n_atoms); more than one row where the
+        molecule is symmetric.
+
+    Raises:
+        TopologyMismatchError: If it is another molecule.
+    """
+    same = sorted(wanted.atomic_numbers) == sorted(found.atomic_numbers) and len(wanted.bonds) == len(found.bonds)
+    matches = (
+        found.build_molecule().GetSubstructMatches(wanted.build_molecule(), uniquify=False, maxMatches=MAX_MATCHES)
+        if same
+        else ()
+    )
+    if not matches:
+        raise TopologyMismatchError(
+            f"{found.name} ({describe_formula(found)}, {len(found.bonds)} bonds between heavy atoms) is another "
+            f"molecule than {wanted.name} ({describe_formula(wanted)}, {len(wanted.bonds)} bonds); compare "
+            "trajectories of the same ligand"
+        )
+    return np.array(matches, dtype=np.int64)
+
+
+def describe_formula(ligand: LigandGraph) -> str:
+    """Heavy-atom formula in Hill order, such as C19 Cl N5 O S."""
+    table = Chem.GetPeriodicTable()
+    symbols = [table.GetElementSymbol(int(z)) for z in ligand.atomic_numbers]
+    ordered = sorted(set(symbols), key=lambda s: (s != "C", s))
+    return " ".join(f"{s}{symbols.count(s) if symbols.count(s) > 1 else ''}" for s in ordered)
+
+
+def _build_graph(atomic_numbers: np.ndarray, bonds: np.ndarray) -> Chem.Mol:
+    molecule = Chem.RWMol()
+    for z in atomic_numbers:
+        atom = Chem.Atom(int(z))
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    for a, b in np.asarray(bonds).tolist():
+        molecule.AddBond(a, b, Chem.BondType.SINGLE)
+    graph = molecule.GetMol()
+    Chem.GetSymmSSSR(graph)
+    return graph
+
+
+def _compute_thickness(ring: np.ndarray) -> float:
+    centred = ring - ring.mean(axis=0)
+    return float(np.abs(centred @ np.linalg.svd(centred, full_matrices=False)[2][-1]).max())

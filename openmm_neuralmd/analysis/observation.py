@@ -1,0 +1,300 @@
+"""What one pass over a trajectory keeps: the ligand in the pocket's place, clashes, contacts, frames to show."""
+
+from dataclasses import dataclass, replace
+
+import mdtraj
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds, list_hydrogen_bond_candidates
+from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands, perceive_bonds
+from openmm_neuralmd.analysis.site import BindingSite, list_residues, map_pocket
+from openmm_neuralmd.analysis.trajectories import TrajectoryFile
+from openmm_neuralmd.analysis.validity import count_clashes
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+
+MAX_VIEW_FRAMES = 100
+_BROKEN_BOND_NM = 0.4  # no bond is this long; a longer one is cut by the periodic box
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A trajectory of a ligand, in the binding site's place.
+
+    Attributes:
+        label: What tables and figures call it.
+        source: Where it came from.
+        interval: Between frames [ps].
+        positions: Ligand heavy atoms in the site's atom order [nm], float32, (n_frames, n_atoms, 3).
+        clashes: Number of clashes with this trajectory's own protein, (n_counted,); None where there is no protein.
+        contacts, hydrogen_bonds: bool, (n_frames, n_pocket), columns as ``BindingSite.pocket``; None as above.
+        view: At most ``MAX_VIEW_FRAMES`` frames of ligand and pocket, with their times; None as above.
+        notes: What a reader must know, such as a damaged tail.
+    """
+
+    label: str
+    source: str
+    interval: float
+    positions: np.ndarray
+    clashes: np.ndarray | None = None
+    contacts: np.ndarray | None = None
+    hydrogen_bonds: np.ndarray | None = None
+    view: mdtraj.Trajectory | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.positions)
+
+    @property
+    def times(self) -> np.ndarray:
+        """Time of each frame since the start [ps], the first frame being one interval after it."""
+        return self.interval * np.arange(1, self.n_frames + 1)
+
+    def resample(self, stride: int) -> "Observation":
+        """Every ``stride``-th frame, the last of each stride, so that times stay multiples of the new interval."""
+        kept = slice(stride - 1, None, stride)
+        return replace(
+            self,
+            interval=self.interval * stride,
+            positions=self.positions[kept],
+            contacts=None if self.contacts is None else self.contacts[kept],
+            hydrogen_bonds=None if self.hydrogen_bonds is None else self.hydrogen_bonds[kept],
+        )
+
+
+def observe(file: TrajectoryFile, site: BindingSite) -> Observation:
+    """Read a trajectory once, in chunks, superposing each frame on the CA atoms of the site's pocket.
+
+    Raises:
+        InputError: If molecules are broken across the box and there is no box to mend them, or no frame is left.
+        TopologyMismatchError: If the ligand or the protein is another one.
+    """
+    notes: list[str] = []
+    selection = _Selection.build(file, site, notes)
+    parts: list[_Part] = []
+    view = _View()
+    order = None
+    for chunk in file.iterate(selection.atoms, notes):
+        _make_whole(chunk, selection, file.path.name)
+        _superpose(chunk, selection.ca, site.ca[site.pocket[selection.pocket_places]])
+        if order is None:
+            order = selection.choose_order(chunk.xyz[0], site.pose)
+        parts.append(_measure(chunk, selection, order, len(site.pocket)))
+        view.add(chunk, selection.view_atoms)
+    if not parts:
+        raise InputError(f"{file.path}: no frame could be read")
+    return Observation(
+        label=file.label,
+        source=str(file.path),
+        interval=file.interval,
+        positions=np.concatenate([p.positions for p in parts]),
+        clashes=np.concatenate([p.clashes for p in parts]) if selection.has_side_chains else None,
+        contacts=np.concatenate([p.contacts for p in parts]) if selection.has_side_chains else None,
+        hydrogen_bonds=np.concatenate([p.hydrogen_bonds for p in parts]) if selection.has_hydrogens else None,
+        view=view.join(file.interval),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Atoms of one topology; all indices but ``atoms`` count within ``atoms``."""
+
+    atoms: np.ndarray
+    topology: mdtraj.Topology
+    matches: np.ndarray  # (n_matches, n_ligand): ligand heavy atoms in the site's order, one row per symmetry
+    protein_heavy: np.ndarray
+    ca: np.ndarray
+    pocket_places: np.ndarray  # place in site.pocket of each of ``ca``
+    pocket_heavy: list[np.ndarray]
+    view_atoms: np.ndarray
+    bonds: np.ndarray
+    molecules: list[np.ndarray]
+    ligand_molecule: int
+    candidates: np.ndarray
+    columns: np.ndarray
+    has_side_chains: bool
+    has_hydrogens: bool
+
+    @classmethod
+    def build(cls, file: TrajectoryFile, site: BindingSite, notes: list[str]) -> "_Selection":
+        full = file.topology
+        residue, mapping = _find_ligand(file, site)
+        kept = [r for r in full.residues if r is residue or not _is_solvent(r)]
+        atoms = np.array(sorted(a.index for r in kept for a in r.atoms))
+        topology = full.subset(atoms)
+        bonds = _list_real_bonds(topology, file.positions[atoms], file.cell)
+        place = {int(old): new for new, old in enumerate(atoms)}
+        ligand = {place[a.index] for a in residue.atoms}
+        heavy = {a.index for a in topology.atoms if a.element is not None and a.element.atomic_number > 1}
+        pairs = map_pocket(site, list_residues(full, residue), notes, file.path.name)
+        pocket_heavy = [np.empty(0, dtype=np.int64) for _ in site.pocket]
+        columns: dict[int, int] = {}
+        for column, r in pairs:
+            pocket_heavy[column] = np.array([place[a.index] for a in r.atoms if place[a.index] in heavy])
+            columns.update({place[a.index]: column for a in r.atoms})
+        candidates, candidate_columns = list_hydrogen_bond_candidates(topology, ligand, columns)
+        has_hydrogens = all(
+            any(a.element.symbol == "H" for a in topology.atoms if (a.index in ligand) is side)
+            for side in (True, False)
+        )
+        has_side_chains = any(a.name == "CB" for _, r in pairs for a in r.atoms)
+        if not has_side_chains:
+            notes.append(f"{file.path.name}: no side chains, so no contacts, hydrogen bonds or clashes")
+        elif not has_hydrogens:
+            notes.append(f"{file.path.name}: no hydrogens, so no hydrogen bonds")
+        n_molecules, owners = connected_components(coo_matrix((np.ones(len(bonds)), bonds.T), shape=(len(atoms),) * 2))
+        molecules = [np.nonzero(owners == k)[0] for k in range(n_molecules)]
+        return cls(
+            atoms=atoms,
+            topology=topology,
+            matches=np.vectorize(place.__getitem__)(mapping),
+            protein_heavy=np.array(sorted(heavy - ligand), dtype=np.int64),
+            ca=np.array([next(place[a.index] for a in r.atoms if a.name == "CA") for _, r in pairs]),
+            pocket_places=np.array([column for column, _ in pairs]),
+            pocket_heavy=pocket_heavy,
+            view_atoms=np.array(sorted(ligand | set(columns))),
+            bonds=bonds,
+            molecules=molecules,
+            ligand_molecule=next(k for k, m in enumerate(molecules) if int(m[0]) in ligand),
+            candidates=candidates,
+            columns=candidate_columns,
+            has_side_chains=has_side_chains,
+            has_hydrogens=has_hydrogens and has_side_chains,
+        )
+
+    def choose_order(self, frame: np.ndarray, pose: np.ndarray) -> np.ndarray:
+        """Of the symmetry-equivalent atom orders the one closest to the starting pose."""
+        errors = ((frame[self.matches] - pose) ** 2).sum(axis=(1, 2))
+        return self.matches[int(np.argmin(errors))]
+
+
+@dataclass(frozen=True)
+class _Part:
+    positions: np.ndarray
+    clashes: np.ndarray
+    contacts: np.ndarray
+    hydrogen_bonds: np.ndarray
+
+
+class _View:
+    """Evenly spread frames of a trajectory of unknown length: every k-th, k doubling whenever there are too many."""
+
+    def __init__(self) -> None:
+        self._frames: list[tuple[int, mdtraj.Trajectory]] = []
+        self._stride = 1
+        self._n_seen = 0
+
+    def add(self, chunk: mdtraj.Trajectory, atoms: np.ndarray) -> None:
+        for k in range(len(chunk)):
+            if (self._n_seen + k) % self._stride == 0:
+                self._frames.append((self._n_seen + k, chunk[k].atom_slice(atoms)))
+        self._n_seen += len(chunk)
+        while len(self._frames) > MAX_VIEW_FRAMES:
+            self._stride *= 2
+            self._frames = [f for f in self._frames if f[0] % self._stride == 0]
+
+    def join(self, interval: float) -> mdtraj.Trajectory:
+        joined = mdtraj.join([f for _, f in self._frames], check_topology=False)
+        joined.time = interval * (1 + np.array([k for k, _ in self._frames]))
+        return joined
+
+
+def _find_ligand(file: TrajectoryFile, site: BindingSite) -> tuple[mdtraj.core.topology.Residue, np.ndarray]:
+    """The residue that is the site's ligand, by chemistry, and its atoms (full topology) in the site's order."""
+    mismatch: TopologyMismatchError | None = None
+    candidates = [r for r in file.topology.residues if r.name == site.ligand.name or is_ligand_like(r)]
+    for residue in sorted(candidates, key=lambda r: r.name != site.ligand.name):
+        found = build_ligand(file.topology, residue, file.positions)
+        try:
+            matches = match_ligands(site.ligand, found)
+        except TopologyMismatchError as error:
+            mismatch = mismatch or error
+            continue
+        heavy = np.array([a.index for a in residue.atoms if a.element is not None and a.element.atomic_number > 1])
+        return residue, heavy[matches]
+    if mismatch is not None:
+        raise TopologyMismatchError(f"{file.path}: {mismatch}")
+    raise TopologyMismatchError(f"{file.path}: no residue in its topology could be the ligand {site.ligand.name}")
+
+
+def _is_solvent(residue: mdtraj.core.topology.Residue) -> bool:
+    names = {a.name for a in residue.atoms}
+    n_heavy = sum(1 for a in residue.atoms if a.element is not None and a.element.atomic_number > 1)
+    return n_heavy <= 1 and not {"N", "CA", "C"} <= names
+
+
+def _list_real_bonds(topology: mdtraj.Topology, positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
+    """Bonds of the topology, sorted, int32, (n_bonds, 2), without those that a reader put across a missing loop.
+
+    Where the ligand has no bond record, its bonds come from distances.
+    """
+    bonds = [(a.index, b.index) for a, b in topology.bonds]
+    bonded_residues = {a.residue.index for a, _ in topology.bonds}
+    for residue in topology.residues:
+        if residue.index not in bonded_residues and residue.n_atoms > 1:
+            atoms = np.array([a.index for a in residue.atoms])
+            numbers = np.array([a.element.atomic_number if a.element else 0 for a in residue.atoms])
+            bonds += [(int(atoms[i]), int(atoms[j])) for i, j in perceive_bonds(numbers, positions[atoms])]
+    pairs = np.sort(np.array(bonds, dtype=np.int32).reshape(-1, 2), axis=1)
+    vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    if cell is not None:
+        vectors = vectors - np.round(vectors @ np.linalg.inv(cell)) @ cell
+    pairs = pairs[np.linalg.norm(vectors, axis=1) < _BROKEN_BOND_NM]
+    return np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))])
+
+
+def _make_whole(chunk: mdtraj.Trajectory, selection: _Selection, source: str) -> None:
+    """Mend molecules cut by the box, in place, and put each next to the pocket."""
+    bonds = selection.bonds
+    broken = np.abs(chunk.xyz[:, bonds[:, 0]] - chunk.xyz[:, bonds[:, 1]]).max() > _BROKEN_BOND_NM
+    if chunk.unitcell_vectors is None:
+        if broken:
+            raise InputError(
+                f"{source}: molecules are cut by a periodic box that the file does not hold; make them whole first "
+                "(gmx trjconv -pbc whole, or mdtraj image_molecules)"
+            )
+        return
+    if broken:
+        chunk.make_molecules_whole(inplace=True, sorted_bonds=bonds)
+    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    anchor = max(range(len(selection.molecules)), key=lambda k: np.isin(selection.ca, selection.molecules[k]).sum())
+    anchored = selection.ca[np.isin(selection.ca, selection.molecules[anchor])]
+    for k, molecule in enumerate(selection.molecules):
+        if k == anchor:
+            continue
+        for frame in range(len(chunk)):
+            box = chunk.unitcell_vectors[frame]
+            target = chunk.xyz[frame, anchored].mean(axis=0)
+            offset = chunk.xyz[frame, molecule].mean(axis=0) - target
+            turns = np.round(offset @ np.linalg.inv(box))
+            images = (shifts - turns) @ box
+            if k == selection.ligand_molecule or len(molecule) < 100:
+                best = np.linalg.norm(offset + images, axis=1).argmin()
+            else:  # a large chain: its nearest atom, not its middle, must be near
+                tree = cKDTree(chunk.xyz[frame, molecule])
+                best = tree.query(target - images)[0].argmin()
+            chunk.xyz[frame, molecule] += images[best]
+
+
+def _superpose(chunk: mdtraj.Trajectory, atoms: np.ndarray, target: np.ndarray) -> None:
+    reference = mdtraj.Trajectory(np.zeros((1, chunk.n_atoms, 3), dtype=np.float32), chunk.topology)
+    reference.xyz[0, atoms] = target
+    chunk.superpose(reference, atom_indices=atoms)
+
+
+def _measure(chunk: mdtraj.Trajectory, selection: _Selection, order: np.ndarray, n_pocket: int) -> _Part:
+    elements = np.array([a.element.atomic_number if a.element else 0 for a in chunk.topology.atoms])
+    ligand = chunk.xyz[:, order]
+    protein = selection.protein_heavy
+    return _Part(
+        positions=ligand.copy(),
+        clashes=count_clashes(
+            ligand, chunk.xyz[:, protein], ligand_elements=elements[order], protein_elements=elements[protein]
+        ),
+        contacts=find_contacts(ligand, [chunk.xyz[:, atoms] for atoms in selection.pocket_heavy]),
+        hydrogen_bonds=find_hydrogen_bonds(chunk, selection.candidates, selection.columns, n_pocket),
+    )

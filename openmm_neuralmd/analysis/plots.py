@@ -1,0 +1,138 @@
+"""Figures. Matplotlib's object interface only: no display, no global state."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from openmm_neuralmd.analysis.fluctuations import compute_rmsf
+from openmm_neuralmd.analysis.ligand import LigandGraph
+from openmm_neuralmd.analysis.metrics import compute_rmsd
+from openmm_neuralmd.analysis.observation import Observation, observe
+from openmm_neuralmd.analysis.site import BindingSite
+from openmm_neuralmd.analysis.summary import load_run_context
+from openmm_neuralmd.analysis.trajectories import open_run
+
+RUN_COLOR = "#d1495b"
+REFERENCE_COLORS = ("#30638e", "#3aa6a0", "#8e7dbe", "#a67c52")
+INK, FAINT = "#2b2d42", "#d9dce3"
+ANGSTROM = 10.0
+
+
+def write_overview(run_dir: str | Path, path: str | Path) -> Path:
+    """Draw a run beside the bundled replicas (where it is of the bundled complex): RMSD over time, RMSF per atom.
+
+    Args:
+        run_dir: Run directory.
+        path: Picture to write; the suffix sets its format.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: If ``run_dir`` is not a run directory or cannot be read.
+    """
+    file = open_run(run_dir, label="NeuralMD")
+    site, replicas = load_run_context(file)
+    figure = draw_overview([observe(file, site), *replicas], site)
+    figure.savefig(path, dpi=150)
+    return Path(path)
+
+
+def draw_overview(observations: list[Observation], site: BindingSite) -> Figure:
+    """Ligand RMSD over time with its distribution, above RMSF per atom; the first observation is the run."""
+    figure = make_figure(10.0, 7.2)
+    axes = figure.subplot_mosaic(
+        [["rmsd", "shares"], ["rmsf", "rmsf"]], width_ratios=[5.2, 1.0], height_ratios=[1.15, 1.0]
+    )
+    draw_rmsd(axes["rmsd"], observations, site.pose)
+    draw_rmsd_distribution(axes["shares"], observations, site.pose)
+    axes["shares"].sharey(axes["rmsd"])
+    axes["shares"].tick_params(labelleft=False)
+    draw_rmsf(axes["rmsf"], observations, site.ligand)
+    figure.legend(
+        *axes["rmsd"].get_legend_handles_labels(), frameon=False, ncols=len(observations), loc="outside upper left"
+    )
+    return figure
+
+
+def make_figure(width: float, height: float) -> Figure:
+    """An empty figure [inch] with a canvas that needs no display."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def get_color(index: int) -> str:
+    """Colour of a series: the run's own for the first, blues and greens for references."""
+    return RUN_COLOR if index == 0 else REFERENCE_COLORS[(index - 1) % len(REFERENCE_COLORS)]
+
+
+def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> None:
+    """Ligand RMSD to the starting pose over time; finer series also at the first one's interval, in full strength."""
+    for k, o in enumerate(observations):
+        rmsd = ANGSTROM * compute_rmsd(o.positions, pose)
+        stride = max(1, round(observations[0].interval / o.interval))
+        label = f"{o.label} (mean {rmsd.mean():.2f} \N{ANGSTROM SIGN})"
+        if stride > 1:
+            axes.plot(o.times / 1000.0, rmsd, linewidth=0.6, alpha=0.35, color=get_color(k), zorder=1)
+        kept = slice(stride - 1, None, stride)
+        axes.plot(
+            o.times[kept] / 1000.0,
+            rmsd[kept],
+            linewidth=1.5,
+            label=label,
+            color=get_color(k),
+            zorder=4 if k == 0 else 3,
+        )
+    axes.set(xlabel="time [ns]", ylabel="ligand RMSD to the start [\N{ANGSTROM SIGN}]")
+    axes.set_xlim(0.0, max(o.times[-1] for o in observations) / 1000.0)
+    axes.set_ylim(bottom=0.0)
+    faint = sorted({f"{o.interval:g} ps" for o in observations if o.interval < observations[0].interval})
+    title = f"Pose, every {observations[0].interval:g} ps" + (f" (faint: every {', '.join(faint)})" if faint else "")
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    finish_axes(axes)
+
+
+def draw_rmsd_distribution(axes: Axes, observations: list[Observation], pose: np.ndarray) -> None:
+    """Share of frames at each RMSD, lying on its side beside the time series."""
+    rmsds = [ANGSTROM * compute_rmsd(o.positions, pose) for o in observations]
+    bins = np.linspace(0.0, max(r.max() for r in rmsds) * 1.02, 25)
+    for k, rmsd in enumerate(rmsds):
+        shares = np.histogram(rmsd, bins)[0] / len(rmsd)
+        axes.stairs(shares, bins, orientation="horizontal", color=get_color(k), linewidth=1.5, fill=False)
+        if k == 0:
+            axes.stairs(shares, bins, orientation="horizontal", color=get_color(k), alpha=0.25, fill=True)
+    axes.set(xlabel="share of frames")
+    axes.set_xlim(left=0.0)
+    finish_axes(axes)
+
+
+def draw_rmsf(axes: Axes, observations: list[Observation], ligand: LigandGraph) -> None:
+    """RMSF per heavy atom, atom names below."""
+    places = np.arange(ligand.n_atoms)
+    for k, o in enumerate(observations):
+        rmsf = ANGSTROM * compute_rmsf(o.positions)
+        if k == 0:
+            axes.bar(places, rmsf, width=0.72, alpha=0.85, color=get_color(k), zorder=2)
+        else:
+            axes.plot(places, rmsf, "o-", markersize=4.5, linewidth=1.2, color=get_color(k), zorder=3)
+    axes.set_xticks(places, ligand.atom_names, rotation=90, fontsize=9)
+    axes.set(xlim=(-0.7, ligand.n_atoms - 0.3), ylabel="RMSF [\N{ANGSTROM SIGN}]")
+    axes.set_ylim(bottom=0.0)
+    axes.set_title("Fluctuation of each heavy atom about its mean place", loc="left", fontsize=11, color=INK)
+    finish_axes(axes)
+    axes.tick_params(axis="x", length=0)
+
+
+def finish_axes(axes: Axes) -> None:
+    """Thin frame, faint horizontal grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#8d99ae")
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)

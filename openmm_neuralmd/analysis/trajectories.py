@@ -1,0 +1,266 @@
+"""Trajectory files of any engine, read in chunks: OpenMM, GROMACS, Amber, HDF5, and our own run directories."""
+
+import contextlib
+import ctypes
+import json
+import os
+import struct
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+
+CHUNK_FRAMES = 50
+_AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
+_RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
+
+
+@dataclass(frozen=True)
+class TrajectoryFile:
+    """A trajectory and its topology on disk; no frame is held in memory.
+
+    Attributes:
+        path: The trajectory.
+        topology: mdtraj topology of its atoms.
+        positions: Of the topology file [nm], (n_atoms, 3), or of the first frame where it has none.
+        cell: Box vectors of the first frame [nm], (3, 3), or None.
+        interval: Between frames [ps].
+        label: What tables and figures call it.
+        info: ``run.json`` of one of our runs, else empty.
+    """
+
+    path: Path
+    topology: mdtraj.Topology
+    positions: np.ndarray
+    cell: np.ndarray | None
+    interval: float
+    label: str
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def iterate(self, atoms: np.ndarray, notes: list[str]) -> Iterator[mdtraj.Trajectory]:
+        """Chunks of at most ``CHUNK_FRAMES`` frames of the chosen atoms; a damaged tail is left out and noted.
+
+        Args:
+            atoms: Indices to keep, sorted, (n_kept,).
+            notes: Receives one line where the file turned out to be incomplete.
+        """
+        n_read = 0
+        for chunk in _read_chunks(self.path, self.topology, atoms, notes):
+            finite = np.isfinite(chunk.xyz).all(axis=(1, 2))
+            if not finite.all():
+                bad = int(np.argmin(finite))
+                notes.append(
+                    f"{self.path.name}: NaN or infinity in frame {n_read + bad}: frames from there on left out"
+                )
+                if bad:
+                    yield chunk[:bad]
+                return
+            n_read += len(chunk)
+            yield chunk
+
+
+def open_run(directory: str | Path, *, label: str | None = None) -> TrajectoryFile:
+    """Open a run directory: ``topology.pdb``, ``trajectory.dcd`` (or .xtc, .nc, .h5) and ``run.json``.
+
+    Raises:
+        InputError: If a file is missing or unreadable.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; give a run directory, written by neuralmd simulate")
+    found = [directory / name for name in _RUN_TRAJECTORIES if (directory / name).is_file()]
+    if not found or not (directory / "topology.pdb").is_file():
+        raise InputError(
+            f"{directory}: not a run directory: it must hold topology.pdb and trajectory.dcd (or .xtc, .nc, .h5); "
+            "for other trajectories give the file itself and --top"
+        )
+    info: dict[str, Any] = {}
+    if (directory / "run.json").is_file():
+        try:
+            info = json.loads((directory / "run.json").read_text())
+        except ValueError as error:
+            raise InputError(f"{directory / 'run.json'}: not valid JSON: {error}") from error
+    return open_trajectory(found[0], directory / "topology.pdb", label=label or directory.name, info=info)
+
+
+def open_trajectory(
+    path: str | Path,
+    top: str | Path | None = None,
+    *,
+    label: str | None = None,
+    interval: float | None = None,
+    info: dict[str, Any] | None = None,
+) -> TrajectoryFile:
+    """Open a trajectory file with its topology.
+
+    Args:
+        path: DCD, XTC, TRR, NetCDF, HDF5 or anything else mdtraj reads.
+        top: PDB, PDBx/mmCIF, GRO, prmtop, HDF5, or TPR (through MDAnalysis); HDF5 trajectories carry their own.
+        label: What tables call it; the file's name by default.
+        interval: Between frames [ps]; needed where the file does not carry it.
+        info: ``run.json`` of one of our runs.
+
+    Raises:
+        InputError: If a file is missing or unreadable, or the interval is unknown.
+        TopologyMismatchError: If the two have different numbers of atoms.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a trajectory")
+    if top is None and path.suffix.lower() not in (".h5", ".hdf5"):
+        raise InputError(f"{path}: give its topology (--top), a PDB, PDBx, GRO, prmtop or TPR file of the same atoms")
+    topology, positions = load_topology(Path(top) if top is not None else path)
+    notes: list[str] = []
+    first = next(_read_chunks(path, topology, None, notes, size=2), None)
+    if first is None or len(first) == 0:
+        raise InputError(f"{path}: holds no complete frame; give a finished trajectory")
+    if interval is None:
+        interval = _read_interval(path, first)
+    return TrajectoryFile(
+        path=path,
+        topology=topology,
+        positions=first.xyz[0].astype(np.float64) if positions is None else positions,
+        cell=None if first.unitcell_vectors is None else first.unitcell_vectors[0],
+        interval=interval,
+        label=label or path.stem,
+        info=info or {},
+    )
+
+
+def load_topology(path: Path) -> tuple[mdtraj.Topology, np.ndarray | None]:
+    """Topology, and positions [nm], (n_atoms, 3), where the file has them.
+
+    Raises:
+        InputError: If the file is missing or unreadable.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a topology")
+    try:
+        if path.suffix.lower() == ".tpr":
+            return _load_tpr(path), None
+        if path.suffix.lower() in (".prmtop", ".parm7", ".prm7", ".psf"):
+            return mdtraj.load_topology(str(path)), None
+        frame = mdtraj.load_frame(str(path), 0) if path.suffix.lower() in (".h5", ".hdf5") else mdtraj.load(str(path))
+    except InputError:
+        raise
+    except Exception as error:  # readers raise whatever the damage led to
+        raise InputError(f"{path}: cannot be read as a topology: {_say(error)}") from error
+    return frame.topology, frame.xyz[0].astype(np.float64)
+
+
+def _load_tpr(path: Path) -> mdtraj.Topology:
+    try:
+        import MDAnalysis
+    except ImportError as error:
+        raise InputError(f"{path}: TPR files need MDAnalysis: pip install 'openmm_neuralmd[gromacs]'") from error
+    universe = MDAnalysis.Universe(str(path))
+    topology = mdtraj.Topology()
+    atoms: list[Any] = []
+    for segment in universe.segments:
+        chain = topology.add_chain()
+        for old in segment.residues:
+            residue = topology.add_residue(old.resname, chain, resSeq=int(old.resid), segment_id=str(segment.segid))
+            for atom in old.atoms:
+                atoms.append(topology.add_atom(atom.name, _guess_element(atom.mass), residue))
+    for a, b in universe.bonds.indices if hasattr(universe, "bonds") else ():
+        topology.add_bond(atoms[a], atoms[b])
+    return topology
+
+
+def _guess_element(mass: float) -> Any:
+    """Element of nearest mass; masses above 1.5 and below 4.5 Da are hydrogens made heavy."""
+    if mass < 4.5:
+        return mdtraj.element.hydrogen if mass > 0.5 else mdtraj.element.virtual
+    known = {e for e in mdtraj.element.Element._elements_by_symbol.values() if e.mass}
+    return min(known, key=lambda e: (abs(e.mass - mass), e.number))
+
+
+def _read_chunks(
+    path: Path, topology: mdtraj.Topology, atoms: np.ndarray | None, notes: list[str], size: int = CHUNK_FRAMES
+) -> Iterator[mdtraj.Trajectory]:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
+            with _silence_stdout():
+                file = mdtraj.open(str(path))
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read as a trajectory: {_say(error)}") from error
+    arguments = () if path.suffix.lower() in (".h5", ".hdf5") else (topology,)
+    n_read = 0
+    with file:
+        while True:
+            try:
+                chunk = file.read_as_traj(*arguments, n_frames=size, atom_indices=atoms)
+            except Exception as error:
+                if atoms is None and n_read == 0 and ("atom" in str(error) or "shape" in str(error)):
+                    raise TopologyMismatchError(
+                        f"{path}: does not fit its topology of {topology.n_atoms} atoms ({_say(error)}); give the "
+                        "topology this trajectory was written with"
+                    ) from error
+                if size == 1:
+                    if n_read:
+                        notes.append(f"{path.name}: damaged or cut after frame {n_read}; the frames before are used")
+                    return
+                size = 1  # the chunk ran into the damage: take its good frames one by one
+                file.seek(n_read)
+                continue
+            if len(chunk) == 0:
+                if path.suffix.lower() == ".dcd" and n_read < (promised := _read_dcd_header(path)[0]):
+                    notes.append(f"{path.name}: cut after frame {n_read} of {promised}; the frames before are used")
+                return
+            n_read += len(chunk)
+            yield chunk
+
+
+@contextlib.contextmanager
+def _silence_stdout() -> Iterator[None]:
+    """Keep what mdtraj's C code for DCD prints out of our output, which programs may read."""
+    try:
+        saved = os.dup(1)
+    except OSError:  # no standard output at all
+        yield
+        return
+    sys.stdout.flush()
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TypeError, AttributeError, OSError):  # C's buffer, where the platform names it
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _read_dcd_header(path: Path) -> tuple[int, float]:
+    """Number of frames and their interval [ps]; the interval is 0 where the header does not tell."""
+    with path.open("rb") as file:
+        header = file.read(48)
+    n_frames, _, stride = struct.unpack("<3i", header[8:20])
+    delta = struct.unpack("<f", header[44:48])[0]
+    if (stride, delta) == (1, 1.0):  # what mdtraj's DCD writer puts there, whatever the interval was
+        return n_frames, 0.0
+    return n_frames, round(stride * delta * _AKMA_TIME_PS, 4)
+
+
+def _read_interval(path: Path, first: mdtraj.Trajectory) -> float:
+    """Frame interval [ps]; mdtraj gives frame numbers as the times of a DCD, so its header is read here."""
+    interval = 0.0
+    if path.suffix.lower() == ".dcd":
+        interval = _read_dcd_header(path)[1]
+    elif path.suffix.lower() not in (".pdb", ".xyz", ".gro", ".crd", ".mdcrd") and len(first) > 1:
+        interval = round(float(first.time[1] - first.time[0]), 4)
+    if not 0.0 < interval < 1e6:
+        raise InputError(f"{path}: does not say how far its frames are apart; give the interval in ps (--interval)")
+    return interval
+
+
+def _say(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
