@@ -29,7 +29,7 @@ class LigandImage:
         self._centre = ligand.positions.mean(axis=0)
 
     def restore(self, positions: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """Positions [nm], (n_atoms, 3), moved by multiples of the box vectors [nm], (3, 3), in OpenMM's reduced form."""
+        """Positions [nm], (n_atoms, 3), moved by multiples of the box vectors [nm], (3, 3), in reduced form."""
         bonds = positions[self._children] - positions[self._parents]
         whole = positions[0] + self._paths @ shift_to_nearest_image(bonds, box)
         offset = whole.mean(axis=0) - self._centre
@@ -66,7 +66,7 @@ def bring_ligand_to_protein(complex_: Complex) -> Complex:
 def read_box(topology: Any) -> np.ndarray | None:
     """Box vectors [nm], (3, 3), of an OpenMM topology; None where it has none."""
     vectors = None if topology is None else topology.getPeriodicBoxVectors()
-    return None if vectors is None else np.array([[c for c in v] for v in vectors._value], dtype=np.float64)
+    return None if vectors is None else np.array([list(v) for v in vectors._value], dtype=np.float64)
 
 
 def _count_contacts(positions: np.ndarray, ca: np.ndarray) -> int:

@@ -1,8 +1,8 @@
 """The coarse step as OpenMM integrators: one scheme, one small function that writes a CustomIntegrator program.
 
 All integrate dx = v dt, dv = (F/m - friction v) dt + B(x) dW, with ``a`` the force group of NeuralMDForce, which
-returns accelerations while a step runs: a = F/m + B(x) xi / sqrt(dt), the same xi at every stage of a step. With it the
-deterministic schemes become stochastic ones: Euler is Euler-Maruyama, Heun is Heun's scheme in the sense of Stratonovich.
+returns accelerations while a step runs: a = F/m + B(x) xi / sqrt(dt), the same xi at every stage of a step. With it
+deterministic schemes become stochastic ones: Euler is Euler-Maruyama, Heun is Heun's scheme in Stratonovich's sense.
 A step ends with the bond projection: x <- x + d and v <- v + d/dt, where d leads to whole bonds.
 """
 

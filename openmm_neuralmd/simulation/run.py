@@ -1,0 +1,266 @@
+"""From a complex and a model to a finished run directory that can be resumed to the byte."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm as mm
+import torch
+
+import openmm_neuralmd
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.models.export import BoundModel, Model
+from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
+from openmm_neuralmd.simulation.directory import (
+    LOG_COLUMNS,
+    RunFiles,
+    check_folder,
+    count_iterations,
+    read_earlier_sessions,
+    repair_files,
+)
+from openmm_neuralmd.simulation.force import NeuralMDForce
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.rigid import build_rigid_system
+from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json, write_topology
+
+Progress = Callable[[int, float], None]
+
+
+def simulate(
+    complex_: Complex,
+    model: Model | BoundModel,
+    out: str | Path,
+    *,
+    n_snapshots: int = 100,
+    steps_per_snapshot: int | None = None,
+    scheme: str | None = None,
+    seed: int = 0,
+    projection: bool = True,
+    platform: str = "CPU",
+    threads: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RunFiles:
+    """Run a complex from its positions, with zero initial velocity, and write every snapshot.
+
+    Snapshots 1 to ``n_snapshots`` become frames of ``trajectory.dcd`` and rows of ``log.csv``; ``topology.pdb`` holds
+    the start. At any time, also after SIGKILL, the files are good up to the last snapshot, and a resumed run gives
+    the same bytes as an uninterrupted one on the same platform with the same number of threads.
+
+    Args:
+        complex_: Where the run starts.
+        model: A loaded model, bound here, or a bound one.
+        out: Run directory, created if absent.
+        n_snapshots: Of the whole run; when resuming, the earlier ones count.
+        steps_per_snapshot, scheme: The model's own if None.
+        seed: Of the noise.
+        projection: Whether bonds are brought back after each step.
+        platform: OpenMM's name for it; OpenMM never chooses.
+        threads: Of OpenMM's CPU platform and torch; theirs if None.
+        resume: Go on from the last snapshot in ``out``.
+        overwrite: Replace a run in ``out``.
+        progress: Called with the snapshots done and the simulated time [ps], first with those already there.
+
+    Raises:
+        InputError: If a setting cannot be used, or ``out`` holds a run that is not to be resumed or replaced.
+        NonFiniteStateError, ProjectionError: If the run breaks; the message names the step.
+    """
+    if n_snapshots < 1:
+        raise InputError(f"n_snapshots is {n_snapshots}; give 1 or more")
+    files = RunFiles(Path(out))
+    check_folder(files, resume=resume, overwrite=overwrite)
+    openmm_platform = find_platform(platform)
+    if threads is not None:
+        _set_threads(threads)
+    force = NeuralMDForce(complex_, model, seed=seed, projection=projection)
+    complex_ = force.complex
+    system, held = build_rigid_system(complex_)
+    force.setUsesPeriodicBoundaryConditions(False)  # this System has no box, nothing wraps positions
+    system.addForce(force)
+    integrator = NeuralMDIntegrator(force, scheme=scheme, steps_per_snapshot=steps_per_snapshot)
+    properties = {"Threads": str(threads)} if threads is not None and openmm_platform.getName() == "CPU" else {}
+    context = mm.Context(system, integrator, openmm_platform, properties)
+    settings = {
+        "complex_sha256": _hash_complex(complex_),
+        "model_sha256": force.model.sha256,
+        "scheme": integrator.scheme,
+        "steps_per_snapshot": integrator.steps_per_snapshot,
+        "seed": seed,
+        "projection": projection,
+        "platform": openmm_platform.getName(),
+        "threads": threads,
+    }
+    sessions = read_earlier_sessions(files, settings) if resume else []
+    record = {
+        "status": "running",
+        "settings": {"n_snapshots": n_snapshots, **settings},
+        "complex": complex_.source,
+        "ligand": complex_.ligand.name,
+        "model": {
+            "path": str(force.model.path),
+            "metadata": dict(model.metadata) if isinstance(model, Model) else None,
+        },
+        "snapshot_interval_ps": force.model.snapshot_interval,
+        "timestep_ps": integrator.getStepSize()._value,
+        "held_fixed": str(held),
+        "versions": _collect_versions(),
+        "sessions": sessions,
+    }
+    start = _prepare_files(files, complex_, resume=resume)
+    write_json(files.record, record)
+    _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
+    return files
+
+
+def find_platform(name: str) -> mm.Platform:
+    """The OpenMM platform of this name in any case.
+
+    Raises:
+        InputError: If there is none; the message lists those that are there.
+    """
+    available = [mm.Platform.getPlatform(k) for k in range(mm.Platform.getNumPlatforms())]
+    for candidate in available:
+        if candidate.getName().lower() == name.lower():
+            return candidate
+    raise InputError(f"no OpenMM platform {name!r} here; choose one of {', '.join(p.getName() for p in available)}")
+
+
+class _Run:
+    """The loop over snapshots: steps, then frame, row and checkpoint, in this order."""
+
+    def __init__(
+        self,
+        force: NeuralMDForce,
+        integrator: NeuralMDIntegrator,
+        context: mm.Context,
+        files: RunFiles,
+        record: dict[str, Any],
+    ) -> None:
+        self.force, self.integrator, self.context = force, integrator, context
+        self.files, self.record = files, record
+        self.complex, self.ligand = force.complex, force.complex.ligand
+        self.interval = force.model.snapshot_interval
+        self.start_xyz = self.complex.positions[self.ligand.atom_indices]
+        self.bond_lengths = self._compute_bond_lengths(self.ligand.geometry)
+
+    def go(self, start: Checkpoint, n_snapshots: int, progress: Progress | None) -> None:
+        began, done = time.perf_counter(), start.snapshot
+        status = "interrupted"
+        n_atoms = self.complex.topology.getNumAtoms()
+        with (
+            closing(DCDWriter(self.files.trajectory, n_atoms, frame_interval=self.interval)) as trajectory,
+            closing(CSVWriter(self.files.log, LOG_COLUMNS)) as log,
+        ):
+            try:
+                repair_files(trajectory, log, start, self._restore(start))
+                _report(progress, done, done * self.interval)
+                while done < n_snapshots:
+                    self._advance(done + 1, trajectory, log)
+                    done += 1
+                    _report(progress, done, done * self.interval)
+                status = "finished"
+            except Exception as error:
+                status = f"failed: {error}"
+                raise
+            finally:
+                self._record_session(status, start.snapshot, done, time.perf_counter() - began)
+
+    def _restore(self, start: Checkpoint) -> np.ndarray:
+        """Put the context into a state; positions of all atoms [nm], (n_atoms, 3)."""
+        positions = self.complex.positions.copy()
+        positions[self.ligand.atom_indices] = start.positions
+        velocities = np.zeros_like(positions)
+        velocities[self.ligand.atom_indices] = start.velocities
+        self.context.setPositions(positions)
+        self.context.computeVirtualSites()
+        self.context.setVelocities(velocities)
+        self.context.setStepCount(start.step)
+        self.context.setTime(start.snapshot * self.interval)
+        return self.context.getState(positions=True).getPositions(asNumpy=True)._value
+
+    def _advance(self, snapshot: int, trajectory: DCDWriter, log: CSVWriter) -> None:
+        before = self.force.computation.n_iterations
+        self.integrator.step(self.integrator.steps_per_snapshot)
+        state = self.context.getState(positions=True, velocities=True)
+        positions = state.getPositions(asNumpy=True)._value
+        xyz = positions[self.ligand.atom_indices]
+        step = self.context.getStepCount()
+        if not np.isfinite(xyz).all():
+            raise NonFiniteStateError(f"step {step}: ligand positions are NaN or infinite; use more steps per snapshot")
+        row = self._format_row(snapshot, xyz, self.force.computation.n_iterations - before)
+        trajectory.write(positions)
+        log.write(row)
+        velocities = state.getVelocities(asNumpy=True)._value[self.ligand.atom_indices]
+        Checkpoint(snapshot, step, xyz, velocities, row).write(self.files.checkpoint)
+
+    def _format_row(self, snapshot: int, xyz: np.ndarray, iterations: int) -> str:
+        rmsd = np.sqrt(((xyz - self.start_xyz) ** 2).sum(axis=1).mean())  # not superposed: the protein is fixed
+        deviation = np.abs(self._compute_bond_lengths(xyz) - self.bond_lengths).max()
+        return f"{snapshot},{snapshot * self.interval:.3f},{rmsd:.6f},{deviation:.6f},{iterations}"
+
+    def _compute_bond_lengths(self, xyz: np.ndarray) -> np.ndarray:
+        first, second = self.ligand.bonds.T
+        return np.linalg.norm(xyz[first] - xyz[second], axis=1)
+
+    def _record_session(self, status: str, first: int, last: int, seconds: float) -> None:
+        session = {"from_snapshot": first, "to_snapshot": last, "wall_time_s": round(seconds, 3)}
+        session["snapshots_per_s"] = round((last - first) / max(seconds, 1e-9), 3)
+        self.record["sessions"].append(session)
+        self.record["projection"] = count_iterations(self.files.log)
+        self.record["n_snapshots_done"] = last
+        self.record["status"] = status
+        write_json(self.files.record, self.record)
+
+
+def _report(progress: Progress | None, snapshot: int, time_ps: float) -> None:
+    if progress is not None:
+        progress(snapshot, time_ps)
+
+
+def _prepare_files(files: RunFiles, complex_: Complex, *, resume: bool) -> Checkpoint:
+    """The state to start from; a new run gets an empty directory with its topology."""
+    if resume and files.checkpoint.exists():
+        return read_checkpoint(files.checkpoint, complex_.ligand.n_atoms)
+    for path in files.list_existing():
+        path.unlink()
+    files.folder.mkdir(parents=True, exist_ok=True)
+    write_topology(files.topology, complex_, complex_.positions)
+    xyz = complex_.positions[complex_.ligand.atom_indices]
+    return Checkpoint(0, 0, xyz, np.zeros_like(xyz), "")
+
+
+def _set_threads(threads: int) -> None:
+    if threads < 1:
+        raise InputError(f"threads is {threads}; give 1 or more")
+    torch.set_num_threads(threads)
+
+
+def _hash_complex(complex_: Complex) -> str:
+    """SHA-256 of everything about the complex that decides the path and the frames."""
+    ligand, protein = complex_.ligand, complex_.protein
+    digest = hashlib.sha256()
+    for array in (
+        complex_.positions,
+        *(ligand.atomic_numbers, ligand.bonds, ligand.positions, ligand.geometry, ligand.atom_indices),
+        *(ligand.hydrogen_indices, ligand.hydrogen_parents, protein.residue_types, protein.backbone),
+    ):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _collect_versions() -> dict[str, str]:
+    return {
+        "openmm_neuralmd": openmm_neuralmd.__version__,
+        "openmm": mm.version.full_version,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+    }
