@@ -58,8 +58,8 @@ def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:
     existing = files.list_existing()
     if existing and not (resume or overwrite):
         raise InputError(
-            f"{files.folder} already holds a run ({existing[0].name}): say --resume to go on, --force to replace it, or "
-            "give another directory"
+            f"{files.folder} already holds a run ({existing[0].name}): say --resume to go on, --force to replace it, "
+            "or give another directory"
         )
     if resume and not files.record.exists():
         raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out --resume")

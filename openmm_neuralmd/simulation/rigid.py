@@ -37,12 +37,13 @@ class HeldFixed:
         )
 
 
-def build_rigid_system(complex_: Complex) -> tuple[mm.System, HeldFixed]:
-    """A System without forces in which only the ligand's heavy atoms can move, and what it holds fixed."""
+def build_rigid_system(complex_: Complex) -> mm.System:
+    """A System without forces in which only the ligand's heavy atoms can move."""
     system = mm.System()
     for atom in complex_.topology.atoms():
         system.addParticle(0.0 if atom.element is None else atom.element.mass)
-    return system, hold_surroundings(system, complex_)
+    hold_surroundings(system, complex_)
+    return system
 
 
 def hold_surroundings(system: mm.System, complex_: Complex) -> HeldFixed:

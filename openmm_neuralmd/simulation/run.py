@@ -82,12 +82,10 @@ def simulate(
         _set_threads(threads)
     force = NeuralMDForce(complex_, model, seed=seed, projection=projection)
     complex_ = force.complex
-    system, held = build_rigid_system(complex_)
-    force.setUsesPeriodicBoundaryConditions(False)  # this System has no box, nothing wraps positions
-    system.addForce(force)
+    system = build_rigid_system(complex_)
+    held = force.add_to(system)
     integrator = NeuralMDIntegrator(force, scheme=scheme, steps_per_snapshot=steps_per_snapshot)
-    properties = {"Threads": str(threads)} if threads is not None and openmm_platform.getName() == "CPU" else {}
-    context = mm.Context(system, integrator, openmm_platform, properties)
+    context = _create_context(system, integrator, openmm_platform, threads)
     settings = {
         "complex_sha256": _hash_complex(complex_),
         "model_sha256": force.model.sha256,
@@ -104,10 +102,8 @@ def simulate(
         "settings": {"n_snapshots": n_snapshots, **settings},
         "complex": complex_.source,
         "ligand": complex_.ligand.name,
-        "model": {
-            "path": str(force.model.path),
-            "metadata": dict(model.metadata) if isinstance(model, Model) else None,
-        },
+        "model_path": str(force.model.path),
+        "model_metadata": dict(model.metadata) if isinstance(model, Model) else None,
         "snapshot_interval_ps": force.model.snapshot_interval,
         "timestep_ps": integrator.getStepSize()._value,
         "held_fixed": str(held),
@@ -237,6 +233,16 @@ def _prepare_files(files: RunFiles, complex_: Complex, *, resume: bool) -> Check
     return Checkpoint(0, 0, xyz, np.zeros_like(xyz), "")
 
 
+def _create_context(
+    system: mm.System, integrator: mm.Integrator, platform: mm.Platform, threads: int | None
+) -> mm.Context:
+    properties = {"Threads": str(threads)} if threads is not None and platform.getName() == "CPU" else {}
+    try:
+        return mm.Context(system, integrator, platform, properties)
+    except mm.OpenMMException as error:
+        raise InputError(f"OpenMM platform {platform.getName()} cannot be used here: {error}") from error
+
+
 def _set_threads(threads: int) -> None:
     if threads < 1:
         raise InputError(f"threads is {threads}; give 1 or more")
@@ -259,7 +265,7 @@ def _hash_complex(complex_: Complex) -> str:
 def _collect_versions() -> dict[str, str]:
     return {
         "openmm_neuralmd": openmm_neuralmd.__version__,
-        "openmm": mm.version.full_version,
+        "openmm": mm.Platform.getOpenMMVersion(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": sys.version.split()[0],

@@ -106,7 +106,8 @@ def count_dcd_frames(path: Path, n_atoms: int, *, frame_interval: float) -> int:
         expected[place : place + 4] = found[place : place + 4]
     if found != expected:
         raise InputError(
-            f"{path}: damaged, or not a trajectory of {n_atoms} atoms every {frame_interval:g} ps; start again (--force)"
+            f"{path}: damaged, or not a trajectory of {n_atoms} atoms every {frame_interval:g} ps; start again "
+            "(--force)"
         )
     return (path.stat().st_size - len(expected)) // _frame_size(n_atoms)
 

@@ -42,7 +42,7 @@ def spoil_hydrogens(complex_: Complex, positions: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("smiles", KINDS.values(), ids=KINDS.keys())
 def test_hydrogens_stand_where_they_were(smiles: str) -> None:
     complex_ = make_complex(smiles)
-    found = compute_positions(build_rigid_system(complex_)[0], spoil_hydrogens(complex_, complex_.positions))
+    found = compute_positions(build_rigid_system(complex_), spoil_hydrogens(complex_, complex_.positions))
     np.testing.assert_allclose(found, complex_.positions, rtol=0, atol=2e-4)  # an alkyne's H goes onto the axis
 
 
@@ -54,7 +54,7 @@ def test_hydrogens_follow_a_rigid_motion(smiles: str) -> None:
     own = np.concatenate([ligand.atom_indices, ligand.hydrogen_indices])
     moved = complex_.positions.copy()
     moved[own] = moved[own] @ turn.T + [0.1, -0.2, 0.05]
-    found = compute_positions(build_rigid_system(complex_)[0], spoil_hydrogens(complex_, moved))
+    found = compute_positions(build_rigid_system(complex_), spoil_hydrogens(complex_, moved))
     if np.linalg.svd(ligand.positions - ligand.positions.mean(axis=0))[1][1] > 0.02:  # else they turn about the line
         np.testing.assert_allclose(found, moved, rtol=0, atol=2e-4)
     parents = ligand.atom_indices[ligand.hydrogen_parents]
@@ -79,7 +79,7 @@ def test_hydrogen_geometry_survives_a_changed_conformation() -> None:
     )
     moved = complex_.positions.copy()
     moved[ligand.atom_indices[3]] = turned
-    found = compute_positions(build_rigid_system(complex_)[0], moved)
+    found = compute_positions(build_rigid_system(complex_), moved)
     neighbour_of = {0: 1, 1: 0, 2: 1, 3: 2}
     neighbours = ligand.atom_indices[[neighbour_of[p] for p in ligand.hydrogen_parents.tolist()]]
     for partners in (ligand.atom_indices[ligand.hydrogen_parents], neighbours):
@@ -90,7 +90,7 @@ def test_hydrogen_geometry_survives_a_changed_conformation() -> None:
 
 
 def test_only_ligand_heavy_atoms_can_move(tiny_complex: Complex) -> None:
-    system = build_rigid_system(tiny_complex)[0]
+    system = build_rigid_system(tiny_complex)
     masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
     assert set(np.flatnonzero(masses)) == set(tiny_complex.ligand.atom_indices)
     np.testing.assert_allclose(masses[tiny_complex.ligand.atom_indices], tiny_complex.ligand.masses)
@@ -98,7 +98,7 @@ def test_only_ligand_heavy_atoms_can_move(tiny_complex: Complex) -> None:
 
 def test_ligand_without_hydrogens() -> None:
     complex_ = make_complex("CCO", hydrogens=False)
-    system = build_rigid_system(complex_)[0]
+    system = build_rigid_system(complex_)
     assert not any(system.isVirtualSite(i) for i in range(system.getNumParticles()))
 
 
@@ -153,12 +153,12 @@ def test_hydrogen_on_its_heavy_atom_is_refused() -> None:
     ligand = complex_.ligand
     complex_.positions[ligand.hydrogen_indices[0]] = complex_.positions[ligand.atom_indices[ligand.hydrogen_parents[0]]]
     with pytest.raises(InputError, match="stands on"):
-        build_rigid_system(complex_)[0]
+        build_rigid_system(complex_)
 
 
 def test_bundled_complex_keeps_every_hydrogen() -> None:
     complex_ = load_bundled_complex()
-    found = compute_positions(build_rigid_system(complex_)[0], spoil_hydrogens(complex_, complex_.positions))
+    found = compute_positions(build_rigid_system(complex_), spoil_hydrogens(complex_, complex_.positions))
     np.testing.assert_allclose(found, complex_.positions, rtol=0, atol=1e-9)
 
 

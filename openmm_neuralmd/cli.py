@@ -1,0 +1,93 @@
+"""The command line ``neuralmd``: thin, one entry in ``COMMANDS`` for each command.
+
+A command's module offers ``add_<name>_arguments(parser)`` and ``run_<name>(args)``; only the chosen one is imported.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from openmm_neuralmd import __version__
+from openmm_neuralmd.errors import NeuralMDError
+
+
+class Command(NamedTuple):
+    """A command's module and what the help says about it."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "simulate": Command("openmm_neuralmd.simulation.command", "move a ligand in its pocket, through OpenMM"),
+    "train": Command("openmm_neuralmd.training.command", "train a model on MD trajectories"),
+    "info": Command("openmm_neuralmd.cli", "show a model file's metadata"),
+    "benchmark": Command("openmm_neuralmd.simulation.benchmark", "measure speed and memory on this machine"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0, or 2 after one line on stderr that says what was wrong, or 130 when interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
+    try:
+        args.run(args)
+    except (NeuralMDError, OSError) as error:
+        print(f"neuralmd: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("neuralmd: interrupted; what was written is good up to the last snapshot", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser with all commands, and the options of the chosen one."""
+    parser = argparse.ArgumentParser(prog="neuralmd", description="A learned force for OpenMM.")
+    parser.add_argument("--version", action="version", version=f"neuralmd {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=command.help, description=command.help)
+        if name == chosen:
+            _find(name, "add_{}_arguments")(subparser)
+            subparser.set_defaults(run=_find(name, "run_{}"))
+    return parser
+
+
+def add_info_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``neuralmd info``."""
+    parser.add_argument("model", metavar="M.pt", help="model file, or bundled sde or ode")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_info(args: argparse.Namespace) -> None:
+    """Print a model file's metadata."""
+    from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
+
+    model = load_bundled_model(args.model) if args.model in BUNDLED else load_model(args.model)
+    content = {"path": str(model.path), "sha256": model.sha256, **model.metadata}
+    if args.json:
+        print(json.dumps(content, indent=2))
+    else:
+        print("\n".join(_format_entries(content)))
+
+
+def _format_entries(content: dict[str, Any], indent: int = 0) -> list[str]:
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, dict):
+            lines += [f"{' ' * indent}{key}", *_format_entries(value, indent + 2)]
+        else:
+            lines.append(f"{' ' * indent}{key:{max(26 - indent, 1)}} {value}")
+    return lines
+
+
+def _find(name: str, pattern: str) -> Callable[..., Any]:
+    return getattr(import_module(COMMANDS[name].module), pattern.format(name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""``neuralmd simulate``: arguments in, a run directory out."""
+
+import argparse
+import json
+import sys
+from contextlib import closing
+
+from tqdm import tqdm
+
+from openmm_neuralmd.analysis.summary import summarize_run
+from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
+from openmm_neuralmd.simulation.directory import RunFiles
+from openmm_neuralmd.simulation.integrators import SCHEMES
+from openmm_neuralmd.simulation.run import simulate
+
+
+def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``neuralmd simulate``."""
+    parser.add_argument("complex", nargs="?", metavar="COMPLEX.pdb", help="PDB or mmCIF file (default: bundled 4G3E)")
+    parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
+    parser.add_argument("--sdf", metavar="F", help="the ligand's bonds and ideal geometry, atoms in the PDB's order")
+    parser.add_argument("--model", default="sde", metavar="M", help="model file, or bundled: sde, ode (default: sde)")
+    parser.add_argument("--snapshots", type=int, default=100, metavar="N", help="of the whole run (default: 100)")
+    parser.add_argument("--steps-per-snapshot", type=int, metavar="N", help="default: the model's own")
+    parser.add_argument("--scheme", metavar="S", help=f"{', '.join(SCHEMES)} (default: the model's own)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--platform", default="CPU", metavar="P", help="OpenMM platform (default: CPU)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    parser.add_argument("--force", action="store_true", help="replace the run in DIR")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print run.json instead of the summary")
+    parser.add_argument("--out", required=True, metavar="DIR", help="run directory")
+
+
+def run_simulate(args: argparse.Namespace) -> None:
+    """Simulate, then print where everything is."""
+    complex_ = _load_complex(args)
+    model = load_bundled_model(args.model) if args.model in BUNDLED else load_model(args.model)
+    bar = _ProgressBar(args.snapshots, is_shown=not (args.quiet or args.json))
+    with closing(bar):
+        files = simulate(
+            complex_,
+            model,
+            args.out,
+            n_snapshots=args.snapshots,
+            steps_per_snapshot=args.steps_per_snapshot,
+            scheme=args.scheme,
+            seed=args.seed,
+            projection=not args.no_projection,
+            platform=args.platform,
+            threads=args.threads,
+            resume=args.resume,
+            overwrite=args.force,
+            progress=bar.show,
+        )
+    record = json.loads(files.record.read_text())
+    if args.json:
+        print(json.dumps(record, indent=2))
+    else:
+        print(describe_run(files, record["held_fixed"]))
+
+
+def describe_run(files: RunFiles, held_fixed: str) -> str:
+    """What to know after a run: comparison, files, and how to look at them."""
+    return "\n".join(
+        [
+            summarize_run(files.folder),
+            "",
+            f"held     {held_fixed}",
+            f"files    {files.trajectory}, {files.topology.name} (start), {files.log.name}, {files.record.name}",
+            f"VMD      vmd {files.topology} {files.trajectory}",
+            f"PyMOL    pymol {files.topology} -d 'load_traj {files.trajectory}, topology, state=1'",
+        ]
+    )
+
+
+class _ProgressBar:
+    """Appears with the first report, so errors before it stand alone; its rate counts what this session does."""
+
+    def __init__(self, n_snapshots: int, *, is_shown: bool) -> None:
+        self._n_snapshots, self._is_shown = n_snapshots, is_shown
+        self._bar: tqdm | None = None
+
+    def show(self, done: int, time_ps: float) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._n_snapshots, initial=done, unit="snapshot", disable=not self._is_shown, file=sys.stderr
+            )
+        self._bar.set_postfix_str(f"{time_ps / 1000:.2f} ns simulated", refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _load_complex(args: argparse.Namespace) -> Complex:
+    if args.complex is None:
+        if args.ligand or args.sdf:
+            raise InputError("--ligand and --sdf belong to a COMPLEX.pdb; give one, or neither for the bundled 4G3E")
+        return load_bundled_complex()
+    if args.ligand is None:
+        raise InputError(f"{args.complex}: which residue is the ligand? say --ligand NAME or NAME:CHAIN:NUMBER")
+    return load_complex(args.complex, args.ligand, sdf=args.sdf)
