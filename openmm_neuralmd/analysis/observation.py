@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import mdtraj
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
 from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds, list_hydrogen_bond_candidates
@@ -17,6 +17,7 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 MAX_VIEW_FRAMES = 100
 _BROKEN_BOND_NM = 0.4  # no bond is this long; a longer one is cut by the periodic box
+_LARGE_MOLECULE = 200
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class _Selection:
     pocket_heavy: list[np.ndarray]
     view_atoms: np.ndarray
     bonds: np.ndarray
+    tree: np.ndarray  # (n, 2): parent and child, every parent placed before its children
     molecules: list[np.ndarray]
     ligand_molecule: int
     candidates: np.ndarray
@@ -146,7 +148,7 @@ class _Selection:
             notes.append(f"{file.path.name}: no side chains, so no contacts, hydrogen bonds or clashes")
         elif not has_hydrogens:
             notes.append(f"{file.path.name}: no hydrogens, so no hydrogen bonds")
-        n_molecules, owners = connected_components(coo_matrix((np.ones(len(bonds)), bonds.T), shape=(len(atoms),) * 2))
+        n_molecules, owners = connected_components(_build_adjacency(bonds, len(atoms)))
         molecules = [np.nonzero(owners == k)[0] for k in range(n_molecules)]
         return cls(
             atoms=atoms,
@@ -158,6 +160,7 @@ class _Selection:
             pocket_heavy=pocket_heavy,
             view_atoms=np.array(sorted(ligand | set(columns))),
             bonds=bonds,
+            tree=_span_molecules(bonds, molecules),
             molecules=molecules,
             ligand_molecule=next(k for k, m in enumerate(molecules) if int(m[0]) in ligand),
             candidates=candidates,
@@ -227,6 +230,20 @@ def _is_solvent(residue: mdtraj.core.topology.Residue) -> bool:
     return n_heavy <= 1 and not {"N", "CA", "C"} <= names
 
 
+def _build_adjacency(bonds: np.ndarray, n_atoms: int) -> csr_matrix:
+    return coo_matrix((np.ones(len(bonds)), bonds.T), shape=(n_atoms, n_atoms)).tocsr()
+
+
+def _span_molecules(bonds: np.ndarray, molecules: list[np.ndarray]) -> np.ndarray:
+    """Bonds along which every molecule can be put together atom by atom, int64, (n, 2)."""
+    graph = _build_adjacency(bonds, max(int(m.max()) for m in molecules) + 1)
+    edges = []
+    for molecule in molecules:
+        order, parents = breadth_first_order(graph, molecule[0], directed=False)
+        edges += [(int(parents[child]), int(child)) for child in order[1:]]
+    return np.array(edges, dtype=np.int64).reshape(-1, 2)
+
+
 def _list_real_bonds(topology: mdtraj.Topology, positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
     """Bonds of the topology, sorted, int32, (n_bonds, 2), without those that a reader put across a missing loop.
 
@@ -251,33 +268,39 @@ def _make_whole(chunk: mdtraj.Trajectory, selection: _Selection, source: str) ->
     """Mend molecules cut by the box, in place, and put each next to the pocket."""
     bonds = selection.bonds
     broken = np.abs(chunk.xyz[:, bonds[:, 0]] - chunk.xyz[:, bonds[:, 1]]).max() > _BROKEN_BOND_NM
-    if chunk.unitcell_vectors is None:
+    boxes = chunk.unitcell_vectors
+    if boxes is None:
         if broken:
             raise InputError(
                 f"{source}: molecules are cut by a periodic box that the file does not hold; make them whole first "
                 "(gmx trjconv -pbc whole, or mdtraj image_molecules)"
             )
         return
+    inverses = np.linalg.inv(boxes)
     if broken:
-        chunk.make_molecules_whole(inplace=True, sorted_bonds=bonds)
+        for parent, child in selection.tree.tolist():
+            step = chunk.xyz[:, child] - chunk.xyz[:, parent]
+            turns = np.round(np.einsum("fi,fij->fj", step, inverses))
+            chunk.xyz[:, child] -= np.einsum("fi,fij->fj", turns, boxes)
     shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     anchor = max(range(len(selection.molecules)), key=lambda k: np.isin(selection.ca, selection.molecules[k]).sum())
-    anchored = selection.ca[np.isin(selection.ca, selection.molecules[anchor])]
+    target = chunk.xyz[:, selection.ca[np.isin(selection.ca, selection.molecules[anchor])]].mean(axis=1)
     for k, molecule in enumerate(selection.molecules):
         if k == anchor:
             continue
-        for frame in range(len(chunk)):
-            box = chunk.unitcell_vectors[frame]
-            target = chunk.xyz[frame, anchored].mean(axis=0)
-            offset = chunk.xyz[frame, molecule].mean(axis=0) - target
-            turns = np.round(offset @ np.linalg.inv(box))
-            images = (shifts - turns) @ box
-            if k == selection.ligand_molecule or len(molecule) < 100:
-                best = np.linalg.norm(offset + images, axis=1).argmin()
-            else:  # a large chain: its nearest atom, not its middle, must be near
-                tree = cKDTree(chunk.xyz[frame, molecule])
-                best = tree.query(target - images)[0].argmin()
-            chunk.xyz[frame, molecule] += images[best]
+        offset = chunk.xyz[:, molecule].mean(axis=1) - target
+        turns = np.round(np.einsum("fi,fij->fj", offset, inverses))
+        images = np.einsum("fsi,fij->fsj", shifts[None] - turns[:, None], boxes)  # (n_frames, 27, 3)
+        if len(molecule) < _LARGE_MOLECULE:
+            best = np.linalg.norm(offset[:, None] + images, axis=-1).argmin(axis=1)
+        else:  # of a large chain the nearest atom, not the middle, must be near
+            best = np.array(
+                [
+                    cKDTree(x).query(t - i)[0].argmin()
+                    for x, t, i in zip(chunk.xyz[:, molecule], target, images, strict=True)
+                ]
+            )
+        chunk.xyz[:, molecule] += images[np.arange(len(chunk)), best][:, None]
 
 
 def _superpose(chunk: mdtraj.Trajectory, atoms: np.ndarray, target: np.ndarray) -> None:

@@ -1,0 +1,99 @@
+"""The ligand's graph, and recognising it whatever its atoms are called."""
+
+import mdtraj
+import numpy as np
+import pytest
+
+from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_ligand
+from openmm_neuralmd.analysis.ligand import (
+    LigandGraph,
+    build_ligand,
+    load_ligand_sdf,
+    match_ligands,
+    perceive_bonds,
+    select_ligand,
+)
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+
+
+@pytest.fixture(scope="module")
+def ligand() -> LigandGraph:
+    return load_bundled_ligand()
+
+
+def permute(ligand: LigandGraph, order: np.ndarray) -> LigandGraph:
+    """The same molecule with new names, its atom k being the old atom order[k]."""
+    place = np.argsort(order)
+    return LigandGraph(
+        "XXX",
+        tuple(f"X{k}" for k in range(len(order))),
+        ligand.atomic_numbers[order],
+        place[ligand.bonds],
+        None,
+        ligand.geometry[order],
+    )
+
+
+def test_what_must_not_change_in_0wc(ligand: LigandGraph) -> None:
+    assert (ligand.n_atoms, len(ligand.bonds)) == (27, 30)
+    assert [[ligand.atom_names[k] for k in center] for center in ligand.find_centers()] == [["C14", "C13", "C1", "O1"]]
+    assert sorted(len(ring) for ring in ligand.find_flat_rings()) == [5, 6, 6]
+    axes = {frozenset(ligand.atom_names[k] for k in torsion[1:3]) for torsion in ligand.find_torsions()}
+    assert axes == {frozenset(("C3", "C14")), frozenset(("C8", "N1")), frozenset(("C18", "C14"))}
+
+
+def test_torsions_span_bonds_around_a_line(ligand: LigandGraph) -> None:
+    for first, left, right, last in ligand.find_torsions():
+        for a, b, c in ((first, left, right), (left, right, last)):
+            u, v = ligand.geometry[a] - ligand.geometry[b], ligand.geometry[c] - ligand.geometry[b]
+            assert abs(u @ v) < 0.9 * np.linalg.norm(u) * np.linalg.norm(v)
+
+
+def test_bonds_from_distances_are_those_of_the_sdf(ligand: LigandGraph) -> None:
+    found = perceive_bonds(ligand.atomic_numbers, ligand.geometry)
+    assert {frozenset(b) for b in found.tolist()} == {frozenset(b) for b in ligand.bonds.tolist()}
+
+
+def test_match_finds_the_permutation(ligand: LigandGraph) -> None:
+    order = np.random.default_rng(4).permutation(ligand.n_atoms)
+    matches = match_ligands(ligand, permute(ligand, order))
+    assert matches.tolist() == [np.argsort(order).tolist()]
+
+
+def test_match_lists_symmetries() -> None:
+    angles = np.arange(6) * np.pi / 3
+    ring = 0.14 * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)
+    bonds = np.stack([np.arange(6), (np.arange(6) + 1) % 6], axis=1)
+    benzene = LigandGraph("BNZ", tuple("ABCDEF"), np.full(6, 6), bonds, None, ring)
+    assert len(match_ligands(benzene, benzene)) == 12
+
+
+def test_another_molecule_is_named(ligand: LigandGraph) -> None:
+    numbers = ligand.atomic_numbers.copy()
+    numbers[list(ligand.atom_names).index("Cl1")] = 35
+    other = LigandGraph("BRO", ligand.atom_names, numbers, ligand.bonds, None, ligand.geometry)
+    with pytest.raises(TopologyMismatchError, match=r"BRO \(C19 Br N5 O S.* another molecule than 0WC \(C19 Cl N5 O S"):
+        match_ligands(ligand, other)
+    fewer = LigandGraph("CUT", ligand.atom_names, ligand.atomic_numbers, ligand.bonds[1:], None, ligand.geometry)
+    with pytest.raises(TopologyMismatchError, match="29 bonds"):
+        match_ligands(ligand, fewer)
+
+
+def test_select_ligand_says_what_is_there(holo: mdtraj.Trajectory) -> None:
+    assert select_ligand(holo.topology, None).name == "0WC"
+    with pytest.raises(InputError, match=r"'ABC' found 0 times.*0WC"):
+        select_ligand(holo.topology, "ABC")
+
+
+def test_topology_without_bond_records(holo: mdtraj.Trajectory) -> None:
+    bare = holo.topology.copy()
+    bare._bonds = []
+    residue = select_ligand(bare, "0WC")
+    assert len(build_ligand(bare, residue, holo.xyz[0]).bonds) == 30
+
+
+def test_sdf_must_exist() -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_ligand_sdf("nowhere.sdf")
+    with pytest.raises(InputError, match="not a readable SDF"):
+        load_ligand_sdf(get_bundled_path("complex.pdb"))

@@ -1,0 +1,104 @@
+"""Trajectory files of several engines, whole and damaged."""
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.analysis.trajectories import CHUNK_FRAMES, TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+
+POCKET = get_bundled_path("pocket.pdb")
+FORMATS = ("xtc", "trr", "nc", "h5")
+
+
+@pytest.fixture(scope="module")
+def replica() -> mdtraj.Trajectory:
+    return mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(POCKET))
+
+
+def write(trajectory: mdtraj.Trajectory, path: Path) -> Path:
+    with pytest.warns() if path.suffix == ".nc" else _nothing():
+        trajectory.save(str(path))
+    return path
+
+
+class _nothing:  # noqa: N801 - a context manager in place of pytest.warns
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def read_all(file: TrajectoryFile) -> tuple[mdtraj.Trajectory, list[str]]:
+    notes: list[str] = []
+    chunks = list(file.iterate(np.arange(file.topology.n_atoms), notes))
+    assert max(len(c) for c in chunks) <= CHUNK_FRAMES
+    return mdtraj.join(chunks), notes
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_formats(replica: mdtraj.Trajectory, tmp_path: Path, suffix: str) -> None:
+    file = open_trajectory(write(replica, tmp_path / f"a.{suffix}"), POCKET)
+    assert file.interval == 80.0
+    found, notes = read_all(file)
+    assert notes == []
+    assert found.xyz == pytest.approx(replica.xyz, abs=1e-3)
+
+
+def test_openmm_dcd_carries_its_interval(bundled_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = open_run(bundled_run)
+    assert (file.interval, file.topology.n_atoms, file.info["ligand"]) == (80.0, 5166, "0WC")
+    assert len(read_all(file)[0]) == 36
+    assert capfd.readouterr().out == ""  # mdtraj's DCD reader prints; --json output must stay clean
+
+
+def test_interval_of_mdtraj_dcd_is_asked_for(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    path = write(replica, tmp_path / "a.dcd")
+    with pytest.raises(InputError, match="--interval"):
+        open_trajectory(path, POCKET)
+    assert open_trajectory(path, POCKET, interval=80.0).interval == 80.0
+
+
+def test_hdf5_is_its_own_topology(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    file = open_trajectory(write(replica, tmp_path / "a.h5"))
+    assert file.topology.n_atoms == replica.n_atoms
+    with pytest.raises(InputError, match="--top"):
+        open_trajectory(get_bundled_path("r1_pocket.xtc"))
+
+
+@pytest.mark.parametrize("suffix", ["xtc", "trr", "dcd"])
+def test_cut_files_give_the_frames_they_have(replica: mdtraj.Trajectory, tmp_path: Path, suffix: str) -> None:
+    path = write(replica, tmp_path / f"a.{suffix}")
+    path.write_bytes(path.read_bytes()[: int(0.55 * path.stat().st_size)])
+    found, notes = read_all(open_trajectory(path, POCKET, interval=80.0))
+    assert len(found) == 19
+    assert found.xyz == pytest.approx(replica.xyz[:19], abs=1e-3)
+    assert "frame 19" in notes[0]
+
+
+def test_frames_after_nan_are_left_out(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    broken = replica[:]
+    broken.xyz[7, 3] = np.nan
+    found, notes = read_all(open_trajectory(write(broken, tmp_path / "a.nc"), POCKET))
+    assert len(found) == 7
+    assert "frame 7" in notes[0]
+
+
+@pytest.mark.parametrize("top", ["complex.pdb", "pocket.pdb"])
+def test_topology_must_fit(bundled_run: Path, top: str) -> None:
+    trajectory = bundled_run / "trajectory.dcd" if top == "pocket.pdb" else get_bundled_path("r1_pocket.xtc")
+    with pytest.raises(TopologyMismatchError, match="does not fit"):
+        open_trajectory(trajectory, get_bundled_path(top))
+
+
+def test_a_missing_file_and_an_empty_directory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        open_trajectory(tmp_path / "a.xtc", POCKET)
+    with pytest.raises(InputError, match="not a run directory"):
+        open_run(tmp_path)
+    with pytest.raises(InputError, match="no such directory"):
+        open_run(tmp_path / "nowhere")
+    (tmp_path / "a.xtc").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"a\.xtc"):
+        open_trajectory(tmp_path / "a.xtc", POCKET)
