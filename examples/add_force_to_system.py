@@ -4,12 +4,13 @@
 python examples/add_force_to_system.py
 python examples/add_force_to_system.py --system system.xml.gz --pdb start.pdb.gz --ligand LIG --out run.dcd
 
-Without arguments: the solvated 4G3E beside the repository if it is there, else the bundled complex with Amber14 and GAFF2.
+Without arguments: the solvated 4G3E beside the repository if it is there, else the bundled one with Amber14 and GAFF2.
 """
 
 import argparse
 import gzip
 from pathlib import Path
+from typing import IO
 
 import openmm as mm
 from openmm import unit
@@ -63,12 +64,10 @@ def main() -> None:
     simulation.step(options.snapshots * steps)
     after = compute_physical_energy(simulation.context)
     time = simulation.context.getTime().value_in_unit(unit.nanosecond)
+    print(f"energy of the other forces: {format_energy(before)} before, {format_energy(after)} after {time:g} ns")
     print(
-        f"potential energy of the other forces: {format_energy(before)} before, {format_energy(after)} after {time:g} ns"
-    )
-    print(
-        "They do not drive the motion. What is held fixed does not make room, so the energy rises where the ligand moves\n"
-        "into waters or side chains that the model does not see; minimise or equilibrate before going on with plain MD."
+        "They do not drive the motion. What is held fixed makes no room, so the energy rises where the ligand moves\n"
+        "into waters or side chains that the model does not see; minimise before going on with plain MD."
     )
 
 
@@ -91,7 +90,7 @@ def load_system(options: argparse.Namespace) -> tuple[mm.System, Complex]:
     return system, complex_
 
 
-def open_text(path: Path):
+def open_text(path: Path) -> IO[str]:
     return gzip.open(path, "rt") if path.suffix == ".gz" else open(path)
 
 
