@@ -1,10 +1,17 @@
 """Fixtures that several test folders share."""
 
+from pathlib import Path
+
 import pytest
+import torch
 from openmm import Platform
 
 from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.export import export_model
 from tests.helpers import make_complex
+
+_NETWORK = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +24,22 @@ def tiny_complex() -> Complex:
 def platform(request: pytest.FixtureRequest) -> Platform:
     """Each OpenMM platform that computes in double precision."""
     return Platform.getPlatformByName(request.param)
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Model files of small untrained networks, by kind: "ode" and "sde"."""
+    folder = tmp_path_factory.mktemp("models")
+    for kind in ("ode", "sde"):
+        config = {**_NETWORK, "stochastic": kind == "sde"}
+        torch.manual_seed(0)
+        metadata = {
+            "kind": kind,
+            "config": config,
+            "snapshot_interval": 80.0,
+            "elements": [1, 6, 7, 8, 9, 16, 17],
+            "scheme": "leapfrog",
+            "steps_per_snapshot": 1,
+        }
+        export_model(BindingNet(**config), metadata, folder / f"{kind}.pt")
+    return {kind: folder / f"{kind}.pt" for kind in ("ode", "sde")}

@@ -108,6 +108,7 @@ class NeuralMDForce(mm.PythonForce):
         self.setUsesPeriodicBoundaryConditions(system.usesPeriodicBoundaryConditions())
         held = hold_surroundings(system, self.complex)
         system.addForce(self)
+        self._system = system  # the System owns the C++ force from now on: it must not go first
         return held
 
     def __copy__(self) -> "NeuralMDForce":
@@ -137,7 +138,9 @@ class LigandComputation:
         last_iterations: Of the last projection.
     """
 
-    last_error: BaseException | None = None  # on the class: OpenMM hands on the message of an exception, no more
+    # on the class, for the integrator's step: OpenMM hands on the message of an exception, no more
+    last_error: BaseException | None = None
+    last_step = 0
 
     def __init__(self, complex_: Complex, model: BoundModel, *, seed: int, projection: bool) -> None:
         # topology and positions of the whole System are not needed, and not pickled
@@ -159,6 +162,7 @@ class LigandComputation:
 
     def _compute(self, state: mm.State) -> np.ndarray:
         step = state.getStepCount()
+        LigandComputation.last_step = step + 1
         parameters = state.getParameters()
         positions = state.getPositions(asNumpy=True)._value
         if not np.isfinite(positions).all():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import openmm as mm
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.simulation.force import (
     STAGE_PARAMETER,
     TIMESTEP_PARAMETER,
@@ -145,11 +145,13 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         LigandComputation.last_error = None
         try:
             super().step(steps)
-        except mm.OpenMMException:
+        except mm.OpenMMException as openmm_error:
             error, LigandComputation.last_error = LigandComputation.last_error, None
-            if error is None:
-                raise
-            raise error from None
+            if error is not None:
+                raise error from None
+            if "NaN" in str(openmm_error):  # some platforms notice before they call the force
+                raise NonFiniteStateError(f"step {LigandComputation.last_step}: {openmm_error}") from None
+            raise
 
 
 def check_scheme(scheme: str, *, has_noise: bool) -> str:
