@@ -1,3 +1,44 @@
 """A learned force for OpenMM that moves a ligand in a rigid pocket with steps of tens of picoseconds."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Complex": "complex",
+    "load_complex": "complex",
+    "load_bundled_complex": "complex",
+    "load_model": "models.export",
+    "load_bundled_model": "models.export",
+    "NeuralMDForce": "simulation.force",
+    "compute_physical_energy": "simulation.force",
+    "NeuralMDIntegrator": "simulation.integrators",
+    "simulate": "simulation.run",
+}
+
+if TYPE_CHECKING:
+    from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
+    from openmm_neuralmd.models.export import load_bundled_model, load_model
+    from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
+    from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+    from openmm_neuralmd.simulation.run import simulate
+
+__all__ = [
+    "Complex",
+    "NeuralMDForce",
+    "NeuralMDIntegrator",
+    "compute_physical_energy",
+    "load_bundled_complex",
+    "load_bundled_model",
+    "load_complex",
+    "load_model",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names, imported when first asked for: ``import openmm_neuralmd`` stays quick and loads no torch."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
