@@ -85,6 +85,17 @@ class LigandGraph:
         aromatic = {frozenset(b.tolist()) for b, o in zip(self.bonds, self.bond_orders, strict=True) if o == 1.5}
         return [r for r in rings if all(frozenset((r[k - 1], r[k])) in aromatic for k in range(len(r)))]
 
+    def reorder(self, order: np.ndarray) -> "LigandGraph":
+        """The same ligand, its atom k being the present atom ``order[k]``."""
+        return LigandGraph(
+            name=self.name,
+            atom_names=tuple(self.atom_names[k] for k in order),
+            atomic_numbers=self.atomic_numbers[order],
+            bonds=np.argsort(order)[self.bonds],
+            bond_orders=self.bond_orders,
+            geometry=self.geometry[order],
+        )
+
     def build_molecule(self) -> Chem.Mol:
         """The graph alone for RDKit: elements and single bonds, so that bond orders never spoil a match."""
         return _build_graph(self.atomic_numbers, self.bonds)

@@ -100,6 +100,29 @@ def observe(file: TrajectoryFile, site: BindingSite) -> Observation:
     )
 
 
+def observe_start(file: TrajectoryFile, site: BindingSite, n_frames: int) -> Observation:
+    """The structure of a topology file, never moving: what a frozen ligand would score.
+
+    Args:
+        file: Its positions are the start.
+        site: The binding site.
+        n_frames: As many as the trajectory that it stands beside.
+    """
+    selection = _Selection.build(file, site, [])
+    start = mdtraj.Trajectory(file.positions[None, selection.atoms].astype(np.float32), selection.topology)
+    _superpose(start, selection.ca, site.ca[site.pocket[selection.pocket_places]])
+    part = _measure(start, selection, selection.choose_order(start.xyz[0], site.pose), len(site.pocket))
+    return Observation(
+        label="frozen",
+        source="the starting pose, never moving",
+        interval=file.interval,
+        positions=np.repeat(part.positions, n_frames, axis=0),
+        clashes=np.repeat(part.clashes, n_frames) if selection.has_side_chains else None,
+        contacts=np.repeat(part.contacts, n_frames, axis=0) if selection.has_side_chains else None,
+        hydrogen_bonds=np.repeat(part.hydrogen_bonds, n_frames, axis=0) if selection.has_hydrogens else None,
+    )
+
+
 @dataclass(frozen=True)
 class _Selection:
     """Atoms of one topology; all indices but ``atoms`` count within ``atoms``."""

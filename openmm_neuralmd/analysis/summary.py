@@ -69,10 +69,16 @@ def tabulate_run(run_dir: str | Path) -> SummaryTable:
     return SummaryTable(tuple(c.label for c in columns), rows, _explain(columns, site, replicas, rows))
 
 
-def load_run_context(file: TrajectoryFile) -> tuple[BindingSite, list[Observation]]:
-    """The run's binding site, and the bundled replicas if the run is of the bundled complex (else none)."""
-    ligand = file.info.get("ligand")
-    site = build_site(file.topology, file.positions, ligand=ligand if isinstance(ligand, str) else None)
+def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[BindingSite, list[Observation]]:
+    """The run's binding site, and the bundled replicas if the run is of the bundled complex (else none).
+
+    Args:
+        file: The run.
+        ligand: Residue name; as in ``run.json``, or the only possible one, if None.
+    """
+    if ligand is None and isinstance(file.info.get("ligand"), str):
+        ligand = file.info["ligand"]
+    site = build_site(file.topology, file.positions, ligand=ligand)
     bundled = load_bundled_site()
     try:
         order = match_ligands(bundled.ligand, site.ligand)

@@ -1,0 +1,178 @@
+"""``neuralmd compare``: from files to report."""
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from openmm_neuralmd.analysis.bundled import REPLICAS, open_bundled_replica
+from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
+from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
+from openmm_neuralmd.analysis.observation import Observation, observe, observe_start
+from openmm_neuralmd.analysis.records import collect_metrics, write_records
+from openmm_neuralmd.analysis.report import write_report
+from openmm_neuralmd.analysis.scenes import write_scenes
+from openmm_neuralmd.analysis.site import BindingSite, build_site
+from openmm_neuralmd.analysis.summary import load_run_context
+from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.errors import InputError
+
+_SECONDS_PER_DAY = 86400.0
+
+
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``neuralmd compare``."""
+    parser.add_argument("run_path", metavar="RUN", type=Path, help="run directory, or a trajectory with --run-top")
+    parser.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="TRAJ",
+        help="MD trajectory or run directory, repeat for replicas (default: the bundled replicas, for bundled 4G3E)",
+    )
+    parser.add_argument(
+        "--top",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="TOP",
+        help="topology of the references (PDB, PDBx, GRO, prmtop, TPR): one for all, or one for each in their order",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where report.html and the rest go")
+    parser.add_argument("--run-top", type=Path, metavar="TOP", help="topology of RUN, if it is a trajectory file")
+    parser.add_argument("--ligand", metavar="NAME", help="residue name in RUN (default: found, if there is but one)")
+    parser.add_argument("--sdf", type=Path, help="the ligand with its bond orders, any atom order")
+    parser.add_argument("--interval", type=float, metavar="PS", help="between frames of the references, if unsaid")
+    parser.add_argument("--run-interval", type=float, metavar="PS", help="the same of RUN")
+    parser.add_argument("--label", default="NeuralMD", help="what RUN is called (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print metrics.json instead of the summary")
+
+
+def run_compare(args: argparse.Namespace) -> None:
+    """Compare a run with references and write the report."""
+    run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
+    references = open_references(args.reference, args.top, interval=args.interval)
+    comparison, speeds = compare_files(run, references, ligand=args.ligand, sdf=args.sdf)
+    write_comparison(comparison, args.out, speeds=speeds)
+    if args.json:
+        print(json.dumps(collect_metrics(comparison, speeds), indent=2))
+        return
+    for j in comparison.judgements:
+        print(f"{j.subject.title:28s} {j.verdict or '-'}{': ' if j.remark else ''}{j.remark}")
+    for check in comparison.integrity:
+        print(f"{check.title:28s} {check.verdict or '-'}: {check.remark}")
+    for note in comparison.notes:
+        print(f"note: {note}")
+    print(f"\n{describe_overall(comparison)}\n")
+    print(f"report  {args.out / 'report.html'}")
+    print(f"PyMOL   cd {args.out} && pymol view.pml")
+    print(f"VMD     cd {args.out} && vmd -e view.vmd")
+
+
+def open_series(
+    path: Path, top: Path | None, *, interval: float | None, label: str | None, option: str = "--top"
+) -> TrajectoryFile:
+    """A run directory, or a trajectory file with its topology.
+
+    Raises:
+        InputError: If it cannot be opened.
+    """
+    if path.is_dir():
+        return open_run(path, label=label)
+    if top is None and path.is_file() and path.suffix.lower() not in (".h5", ".hdf5"):
+        raise InputError(f"{path}: give its topology ({option}), a PDB, PDBx, GRO, prmtop or TPR file")
+    return open_trajectory(path, top, label=label, interval=interval)
+
+
+def open_references(paths: Sequence[Path], tops: Sequence[Path], *, interval: float | None) -> list[TrajectoryFile]:
+    """The references, with labels that differ.
+
+    Raises:
+        InputError: If the numbers of trajectories and topologies do not fit, or one cannot be opened.
+    """
+    if len(tops) not in (0, 1, len(paths)):
+        raise InputError(
+            f"{len(tops)} topologies for {len(paths)} references: give --top once, or once for each --reference"
+        )
+    files: list[TrajectoryFile] = []
+    for k, path in enumerate(paths):
+        top = tops[k] if len(tops) == len(paths) else (tops[0] if tops else None)
+        label = path.name if path.is_dir() else path.stem
+        if label in {f.label for f in files}:
+            label = f"{label} ({k + 1})"
+        files.append(open_series(path, top, interval=interval, label=label))
+    return files
+
+
+def compare_files(
+    run: TrajectoryFile,
+    references: Sequence[TrajectoryFile],
+    *,
+    ligand: str | None = None,
+    sdf: Path | None = None,
+) -> tuple[Comparison, dict[str, float]]:
+    """Read a run and its references and compare them.
+
+    Args:
+        run: What is judged.
+        references: MD; the bundled replicas if empty and the run is of the bundled complex.
+        ligand: Residue name in the run's topology.
+        sdf: The ligand with its bond orders.
+
+    Returns:
+        The comparison, and the simulated time per wall time [ns/day] of the series for which it is known.
+
+    Raises:
+        InputError: If there is no reference, or a trajectory cannot be used.
+        TopologyMismatchError: If ligands or proteins differ.
+    """
+    site, bundled = _choose_site(run, ligand, sdf)
+    if not references and not bundled:
+        raise InputError(f"no reference is bundled for {site.ligand.name} in this protein: give --reference and --top")
+    files = list(references) or [open_bundled_replica(name) for name in REPLICAS]
+    observed = observe(run, site)
+    others: list[Observation] = [observe(file, site) for file in files]
+    comparison = compare(observed, others, observe_start(run, site, observed.n_frames), site)
+    return comparison, {f.label: s for f in (run, *files) if (s := compute_speed(f)) is not None}
+
+
+def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
+    """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a directory (--out)")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        write_report(comparison, unfinished / "report.html", speeds=speeds)
+        write_records(comparison, unfinished, speeds=speeds)
+        write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
+        out.mkdir(exist_ok=True)
+        for path in sorted(unfinished.iterdir()):
+            os.replace(path, out / path.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def compute_speed(file: TrajectoryFile) -> float | None:
+    """Simulated time per wall time [ns/day] from ``run.json``; None where it does not say."""
+    sessions = [s for s in file.info.get("sessions", []) if {"from_snapshot", "to_snapshot", "wall_time_s"} <= s.keys()]
+    seconds = sum(s["wall_time_s"] for s in sessions)
+    snapshots = sum(s["to_snapshot"] - s["from_snapshot"] for s in sessions)
+    return snapshots * file.interval / 1000.0 / seconds * _SECONDS_PER_DAY if seconds > 0 else None
+
+
+def _choose_site(run: TrajectoryFile, ligand: str | None, sdf: Path | None) -> tuple[BindingSite, bool]:
+    """The run's binding site, and whether it is the bundled one."""
+    site, replicas = load_run_context(run, ligand)
+    if sdf is not None:
+        residue = select_ligand(run.topology, site.ligand.name)
+        graph = load_ligand_sdf(sdf, residue.name)
+        ordered = graph.reorder(match_ligands(site.ligand, graph)[0])
+        named = replace(ordered, atom_names=site.ligand.atom_names)
+        site = build_site(run.topology, run.positions, ligand=residue.name, graph=named)
+    return site, bool(replicas)

@@ -1,0 +1,264 @@
+"""A run against MD: how far apart, with MD's distance from itself as the unit, and what follows from it.
+
+Samples of different length differ for that reason alone, so every distance is taken between blocks of the same
+number of frames: as many as the shortest trajectory has. The distance of two trajectories is the mean over pairs of
+their blocks; MD's distance from itself is that between its replicas or, with one replica, between its halves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from openmm_neuralmd.analysis.integrity import BROKEN, WORSE, IntegrityCheck, check_integrity
+from openmm_neuralmd.analysis.metrics import compute_published_metrics, compute_textbook_metrics
+from openmm_neuralmd.analysis.observation import Observation
+from openmm_neuralmd.analysis.properties import MIN_FRAMES, PROPERTIES, Property
+from openmm_neuralmd.analysis.site import BindingSite
+from openmm_neuralmd.errors import InputError
+
+CLOSE_RATIO = 1.5
+"""Up to this many times MD's own distance counts as close: one pair of replicas does not fix that distance better."""
+BROKEN_RATIO = 10.0
+INTERVAL_TOLERANCE = 0.01
+
+CLOSE, BLIND = "as close to MD as MD is to itself", "tells nothing"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One property of a run, judged.
+
+    Attributes:
+        subject: Which property.
+        run: Distance from MD, mean over references; NaN where there are no data.
+        yardstick: MD's distance from itself.
+        frozen: Distance of a frozen ligand from MD; NaN where the property has no value for it.
+        verdict: ``CLOSE``, ``WORSE``, ``BROKEN`` or ``BLIND``; empty where it cannot be judged.
+        remark: Why, for people.
+    """
+
+    subject: Property
+    run: float
+    yardstick: float
+    frozen: float
+    verdict: str
+    remark: str
+
+    @property
+    def ratio(self) -> float:
+        return self.run / self.yardstick if self.yardstick > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All distances of a run from its references.
+
+    Attributes:
+        site: Where everything was superposed.
+        run, references, frozen: As observed, at their own intervals.
+        aligned: Run and references thinned to the common interval; as they are where there is none.
+        interval: The common one [ps]; None if there is none.
+        block_frames: Frames in each block of a distance.
+        judgements: One for each property.
+        integrity: Whether the ligand is still the molecule it was, and fits its pocket.
+        path_metrics: Published and textbook metrics against the first reference at the same times, for each series;
+            empty without a common interval.
+        notes: What a reader must know.
+    """
+
+    site: BindingSite
+    run: Observation
+    references: tuple[Observation, ...]
+    frozen: Observation
+    aligned: tuple[Observation, ...]
+    interval: float | None
+    block_frames: int
+    judgements: tuple[Judgement, ...]
+    integrity: tuple[IntegrityCheck, ...]
+    path_metrics: dict[str, dict[str, dict[str, float]]]
+    notes: tuple[str, ...]
+
+    @property
+    def has_replicas(self) -> bool:
+        return len(self.references) > 1
+
+
+def compare(run: Observation, references: Sequence[Observation], frozen: Observation, site: BindingSite) -> Comparison:
+    """Judge a run by MD references of the same ligand.
+
+    Args:
+        run: What is judged.
+        references: One MD trajectory or more; two give the yardstick.
+        frozen: The starting pose, with as many frames as ``run``.
+        site: The binding site that all were superposed on.
+
+    Raises:
+        InputError: If there is no reference, or a trajectory has too few frames.
+    """
+    if not references:
+        raise InputError("no reference: give at least one MD trajectory (--reference)")
+    for o in (run, *references):
+        if o.n_frames < MIN_FRAMES:
+            raise InputError(f"{o.source}: {o.n_frames} frame; at least {MIN_FRAMES} are needed to compare motion")
+    notes = [f"{o.label}: {note}" for o in (run, *references) for note in o.notes]
+    series, interval = align_intervals([run, *references, frozen])
+    if interval is None:
+        notes.append(
+            "The frame intervals ("
+            + ", ".join(f"{o.label} {o.interval:g} ps" for o in (run, *references))
+            + ") have no common multiple among them: properties that depend on time are not compared."
+        )
+    elif any(o.interval != interval for o in (run, *references)):
+        notes.append(f"Trajectories were thinned to frames {interval:g} ps apart.")
+    if len(references) == 1:
+        notes.append(
+            "Only one reference: its two halves, each half as long, stand in for a second replica and may be closer "
+            "to each other than replicas are."
+        )
+    block_frames = _choose_block(series[:-1])
+    judgements = tuple(_judge(p, series, site, block_frames, interval is not None) for p in PROPERTIES)
+    return Comparison(
+        site=site,
+        run=run,
+        references=tuple(references),
+        frozen=frozen,
+        aligned=tuple(series[:-1]),
+        interval=interval,
+        block_frames=block_frames,
+        judgements=judgements,
+        integrity=check_integrity(run, references, frozen, site),
+        path_metrics=_compute_path_metrics(series, site) if interval is not None else {},
+        notes=tuple(notes),
+    )
+
+
+def align_intervals(series: Sequence[Observation]) -> tuple[list[Observation], float | None]:
+    """Thin all series to the longest interval; None and the series as they are if it is no multiple of the others."""
+    longest = max(o.interval for o in series)
+    strides = [max(1, round(longest / o.interval)) for o in series]
+    fits = all(
+        abs(s * o.interval - longest) <= INTERVAL_TOLERANCE * longest for s, o in zip(strides, series, strict=True)
+    )
+    thinned = [o.resample(s) for s, o in zip(strides, series, strict=True)]
+    if not fits or any(o.n_frames < MIN_FRAMES for o in thinned):
+        return list(series), None
+    return thinned, longest
+
+
+def describe_overall(comparison: Comparison) -> str:
+    """What may be said of the run as a whole, no more."""
+    judged = [j for j in comparison.judgements if j.verdict]
+    counts = {v: [j for j in judged if j.verdict == v] for v in (CLOSE, WORSE, BROKEN, BLIND)}
+    telling = len(judged) - len(counts[BLIND])
+    length = comparison.block_frames * (comparison.interval or comparison.run.interval) / 1000.0
+    parts = [
+        f"Of {telling} properties of motion that a frozen ligand cannot pass, {comparison.run.label} is as close to MD "
+        f"as MD is to itself in {len(counts[CLOSE])}, worse in {len(counts[WORSE])}, broken in {len(counts[BROKEN])}."
+    ]
+    if counts[BROKEN]:
+        parts.append("Broken: " + _join([j.subject.title.lower() for j in counts[BROKEN]]) + ".")
+    damaged = [c for c in comparison.integrity if c.verdict == BROKEN]
+    if damaged:
+        parts.append("The molecule is damaged: " + "; ".join(f"{c.title.lower()}, {c.remark}" for c in damaged) + ".")
+    beaten = [j for j in judged if j.run > j.frozen]
+    if beaten:
+        parts.append(
+            "In "
+            + _join([j.subject.title.lower() for j in beaten])
+            + " it is farther from MD than a ligand that never moves."
+        )
+    parts.append(
+        f"This rests on blocks of {comparison.block_frames} frames ({length:.2f} ns) and "
+        + (f"{len(comparison.references)} MD trajectories" if comparison.has_replicas else "one MD trajectory")
+        + f": distances within {CLOSE_RATIO:g} times MD's own cannot be told apart, and nothing is said about slower "
+        "motion, other poses, binding or energies."
+    )
+    return " ".join(parts)
+
+
+def _join(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _choose_block(series: Sequence[Observation]) -> int:
+    shortest = min(o.n_frames for o in series)
+    if len(series) == 2:  # the only reference is cut in two
+        shortest = min(shortest, series[1].n_frames // 2)
+    return max(MIN_FRAMES, shortest)
+
+
+def _judge(
+    prop: Property, series: list[Observation], site: BindingSite, block_frames: int, same_interval: bool
+) -> Judgement:
+    nothing = Judgement(prop, float("nan"), float("nan"), float("nan"), "", "")
+    if prop.needs_same_interval and not same_interval:
+        return replace(nothing, remark="frame intervals differ")
+    if block_frames < prop.min_frames:
+        return replace(nothing, remark=f"blocks of {block_frames} frames are too short; {prop.min_frames} are needed")
+    features = [prop.measure(o, site) for o in series]
+    if any(f is None for f in features):
+        missing = ", ".join(o.label for o, f in zip(series, features, strict=True) if f is None)
+        return replace(nothing, remark=f"no such data in {missing}")
+    blocks = [_cut(f, block_frames) for f in features if f is not None]
+    run, *references, frozen = blocks
+    to_references = float(np.mean([_average(prop, run, r) for r in references]))
+    frozen_distance = float(np.mean([_average(prop, frozen, r) for r in references]))
+    if len(references) > 1:
+        pairs = [(a, b) for k, a in enumerate(references) for b in references[:k]]
+        yardstick = float(np.mean([_average(prop, a, b) for a, b in pairs]))
+    else:
+        halves = references[0]
+        yardstick = float(np.mean([prop.distance(a, b) for k, a in enumerate(halves) for b in halves[:k]]))
+    verdict, remark = give_verdict(to_references, yardstick, frozen_distance)
+    return Judgement(prop, to_references, yardstick, frozen_distance, verdict, remark)
+
+
+def give_verdict(run: float, yardstick: float, frozen: float) -> tuple[str, str]:
+    """Verdict and remark from three distances to MD.
+
+    A property in which a frozen ligand is also close to MD gives no verdict but ``BLIND``, unless the run fails it.
+
+    Args:
+        run: Of the run.
+        yardstick: Of MD from itself.
+        frozen: Of a frozen ligand; NaN if the property does not exist for one.
+    """
+    if not np.isfinite([run, yardstick]).all() or yardstick <= 0.0:
+        return "", "MD's own distance is zero or unknown"
+    ratio, frozen_ratio = run / yardstick, frozen / yardstick
+    if ratio > BROKEN_RATIO:
+        return BROKEN, f"{ratio:.1f} times MD's own distance"
+    if ratio > CLOSE_RATIO:
+        frozen_better = np.isfinite(frozen_ratio) and frozen < run
+        return WORSE, f"{ratio:.1f} times MD's own distance" + (
+            ", and a frozen ligand is closer" if frozen_better else ""
+        )
+    if frozen_ratio <= CLOSE_RATIO:
+        return BLIND, f"{ratio:.1f} times MD's own distance, but a frozen ligand passes too ({frozen_ratio:.1f})"
+    return CLOSE, f"{ratio:.1f} times MD's own distance"
+
+
+def _cut(features: np.ndarray, length: int) -> list[np.ndarray]:
+    return [features[k * length : (k + 1) * length] for k in range(max(1, len(features) // length))]
+
+
+def _average(prop: Property, first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    return float(np.mean([prop.distance(a, b) for a in first for b in second]))
+
+
+def _compute_path_metrics(series: list[Observation], site: BindingSite) -> dict[str, dict[str, dict[str, float]]]:
+    target = series[1]
+    mean = target.positions.mean(axis=0, keepdims=True)
+    others = [*series[:1], *series[2:]]
+    paths = {o.label: o.positions for o in others}
+    paths[f"mean of {target.label}"] = np.repeat(mean, target.n_frames, axis=0)
+    found = {}
+    for label, positions in paths.items():
+        n = min(len(positions), target.n_frames)
+        pair = positions[:n], target.positions[:n]
+        found[label] = {
+            "published": compute_published_metrics(*pair),
+            "textbook": compute_textbook_metrics(*pair, site.ligand.bonds),
+        }
+    return found

@@ -1,0 +1,66 @@
+"""Frames of ligand and pocket, packed for the 3D view of the report (3Dmol.js, doi:10.1093/bioinformatics/btu829)."""
+
+import base64
+import json
+import tempfile
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from openmm_neuralmd.analysis.observation import Observation
+
+RESOLUTION_ANGSTROM = 0.005
+"""Of the packed coordinates: 16-bit integers, so at most 164 A from the centre."""
+
+
+def pack_trajectory(o: Observation, ligand: str, pose: np.ndarray, color: str) -> dict[str, object] | None:
+    """What ``viewer.js`` needs of one trajectory; None where nothing is there to show.
+
+    Args:
+        o: With ``view``: ligand and pocket.
+        ligand: Its residue name in this trajectory's topology is replaced by this.
+        pose: The ligand's start [nm], (n_atoms, 3): its centre becomes the origin, and it faces the reader.
+        color: Of the ligand's carbon atoms, as in the figures.
+    """
+    if o.view is None:
+        return None
+    kept = [
+        a.index
+        for a in o.view.topology.atoms
+        if (a.element is not None and a.element.atomic_number > 1)
+        or not {"N", "CA"} & {b.name for b in a.residue.atoms}
+    ]
+    shown = o.view.atom_slice(kept)
+    center = pose.mean(axis=0)
+    axes = np.linalg.svd(pose - center, full_matrices=False)[2]
+    axes[2] *= np.linalg.det(axes)  # a rotation, not a reflection
+    shown.xyz = ((shown.xyz - center) @ axes.T).astype(np.float32)
+    xyz = 10.0 * shown.xyz
+    integers = np.clip(np.round(xyz / RESOLUTION_ANGSTROM), -32768, 32767).astype("<i2")
+    return {
+        "label": o.label,
+        "color": color,
+        "ligand": ligand,
+        "times": [round(float(t), 4) for t in shown.time],
+        "pdb": _write_pdb(shown, ligand),
+        "resolution": RESOLUTION_ANGSTROM,
+        "coordinates": base64.b64encode(integers.tobytes()).decode(),
+    }
+
+
+def dump_script(trajectories: list[dict[str, object]]) -> str:
+    """The packed trajectories as JavaScript that can stand in a page."""
+    return "window.trajectories = " + json.dumps(trajectories).replace("</", "<\\/") + ";"
+
+
+def _write_pdb(shown: mdtraj.Trajectory, ligand: str) -> str:
+    first = mdtraj.Trajectory(shown.xyz[:1], shown.topology.copy())
+    for residue in first.topology.residues:
+        if not {"N", "CA"} <= {a.name for a in residue.atoms}:
+            residue.name = ligand[:3]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "first.pdb"
+        first.save_pdb(str(path))
+        lines = path.read_text().splitlines()
+    return "\n".join(line for line in lines if line.startswith(("ATOM", "HETATM", "CONECT"))) + "\nEND\n"
