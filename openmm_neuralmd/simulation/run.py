@@ -31,6 +31,7 @@ from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json, write_topology
 
 Progress = Callable[[int, float], None]
+_FARTHEST_NM = 1e4  # beyond it a run has broken, though numbers may still be finite
 
 
 def simulate(
@@ -189,8 +190,8 @@ class _Run:
         positions = state.getPositions(asNumpy=True)._value
         xyz = positions[self.ligand.atom_indices]
         step = self.context.getStepCount()
-        if not np.isfinite(xyz).all():
-            raise NonFiniteStateError(f"step {step}: ligand positions are NaN or infinite; use more steps per snapshot")
+        if not np.abs(xyz).max() < _FARTHEST_NM:
+            raise NonFiniteStateError(f"step {step}: ligand positions are NaN or beyond {_FARTHEST_NM:g} nm")
         row = self._format_row(snapshot, xyz, self.force.computation.n_iterations - before)
         trajectory.write(positions)
         log.write(row)

@@ -1,0 +1,168 @@
+"""The command line: results, exit statuses, and one clear line for each kind of bad input."""
+
+import json
+from pathlib import Path
+
+import mdtraj
+import pytest
+from openmm import unit
+from openmm.app import PDBFile
+
+from openmm_neuralmd.cli import COMMANDS, build_parser, main
+from openmm_neuralmd.complex import Complex
+
+
+@pytest.fixture(scope="module")
+def pdb(tmp_path_factory: pytest.TempPathFactory, tiny_complex: Complex) -> Path:
+    path = tmp_path_factory.mktemp("structure") / "complex.pdb"
+    with open(path, "w") as file:
+        PDBFile.writeFile(tiny_complex.topology, tiny_complex.positions * unit.nanometer, file, keepIds=True)
+    return path
+
+
+@pytest.fixture
+def words(pdb: Path, model_files: dict[str, Path], tmp_path: Path) -> list[str]:
+    """A short simulation."""
+    options = {"--ligand": "LIG", "--model": model_files["sde"], "--snapshots": 3, "--out": tmp_path / "run"}
+    return ["simulate", str(pdb), *(str(w) for pair in options.items() for w in pair)]
+
+
+def replace_word(words: list[str], option: str, value: object) -> list[str]:
+    k = words.index(option)
+    return [*words[: k + 1], str(value), *words[k + 2 :]]
+
+
+def expect_error(capsys: pytest.CaptureFixture[str], words: list[str], *parts: str) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("neuralmd: error: ")
+    for part in parts:
+        assert part in lines[0]
+    assert captured.out == ""
+
+
+def test_simulate_says_where_everything_is(words, tmp_path, capsys) -> None:
+    assert main([*words, "--threads", "1"]) == 0
+    captured = capsys.readouterr()
+    for part in ("vmd ", "pymol ", "trajectory.dcd", "held fixed", "RMSD"):
+        assert part in captured.out
+    assert "3/3" in captured.err
+    assert "0.24 ns simulated" in captured.err
+    run = tmp_path / "run"
+    assert mdtraj.load(str(run / "trajectory.dcd"), top=str(run / "topology.pdb")).n_frames == 3
+    assert json.loads((run / "run.json").read_text())["model_metadata"]["kind"] == "sde"
+
+
+def test_json_and_resume(words, capsys) -> None:
+    assert main([*words, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["n_snapshots_done"] == 3
+    assert captured.err == ""
+    assert main([*replace_word(words, "--snapshots", 5), "--json", "--resume"]) == 0
+    assert [s["from_snapshot"] for s in json.loads(capsys.readouterr().out)["sessions"]] == [0, 3]
+
+
+def test_quiet_shows_no_bar(words, capsys) -> None:
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_options_reach_the_run(words, tmp_path) -> None:
+    more = "--scheme heun --steps-per-snapshot 2 --seed 7 --platform reference --no-projection --quiet".split()
+    assert main([*words, *more]) == 0
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (settings["scheme"], settings["steps_per_snapshot"], settings["seed"]) == ("heun", 2, 7)
+    assert (settings["platform"], settings["projection"]) == ("Reference", False)
+
+
+def test_a_second_run_needs_a_word(words, capsys) -> None:
+    assert main([*words, "--quiet"]) == 0
+    capsys.readouterr()
+    expect_error(capsys, words, "already holds a run", "--resume", "--force")
+    assert main([*words, "--quiet", "--force"]) == 0
+
+
+def test_missing_complex_file(words, capsys) -> None:
+    words[1] = "nowhere.pdb"
+    expect_error(capsys, words, "nowhere.pdb", "no such file")
+
+
+def test_ligand_not_found_lists_what_is_there(words, capsys) -> None:
+    expect_error(capsys, replace_word(words, "--ligand", "XYZ"), "'XYZ' not found", "LIG:B")
+
+
+def test_ligand_not_given(words, capsys) -> None:
+    k = words.index("--ligand")
+    expect_error(capsys, words[:k] + words[k + 2 :], "--ligand NAME")
+
+
+def test_ligand_without_a_complex(words, capsys) -> None:
+    expect_error(capsys, [words[0], *words[2:]], "--ligand and --sdf belong to")
+
+
+def test_no_protein(words, tmp_path, capsys) -> None:
+    lines = Path(words[1]).read_text().splitlines(keepends=True)
+    alone = tmp_path / "alone.pdb"
+    alone.write_text("".join(line for line in lines if " GLY " not in line))
+    words[1] = str(alone)
+    expect_error(capsys, words, "no protein")
+
+
+def test_missing_and_damaged_models(words, tmp_path, capsys) -> None:
+    expect_error(capsys, replace_word(words, "--model", "nowhere.pt"), "nowhere.pt", "no such model file")
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes(b"not a model")
+    expect_error(capsys, replace_word(words, "--model", damaged), "damaged.pt")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sdf_of_another_molecule(words, tmp_path, capsys) -> None:
+    sdf = tmp_path / "other.sdf"
+    sdf.write_text("nonsense")
+    expect_error(capsys, [*words, "--sdf", str(sdf)], "other.sdf")
+
+
+def test_platform_that_does_not_exist(words, tmp_path, capsys) -> None:
+    expect_error(capsys, [*words, "--platform", "Abacus"], "Abacus", "CPU")
+    assert not (tmp_path / "run").exists()
+
+
+def test_out_that_cannot_be_made(words, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    expect_error(capsys, replace_word(words, "--out", tmp_path / "file" / "run"), "file")
+
+
+def test_interrupt(words, monkeypatch, capsys) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openmm_neuralmd.simulation.command.simulate", interrupt)
+    assert main(words) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_info(model_files, capsys) -> None:
+    assert main(["info", str(model_files["sde"])]) == 0
+    assert "snapshot_interval" in capsys.readouterr().out
+    assert main(["info", str(model_files["sde"]), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["kind"] == "sde"
+    assert len(content["sha256"]) == 64
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["simulate"], ["simulate", "--out", "x", "--snapshots", "many"]])
+def test_bad_arguments_exit_2(words, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: neuralmd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser(command).parse_args([command, "--help"])
+    assert caught.value.code == 0
+    assert "usage: neuralmd" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+"""The layers of the package: who may import whom, and where OpenMM, mdtraj and torch.jit may appear."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+PACKAGE = ROOT / "openmm_neuralmd"
+LEVELS = {
+    **dict.fromkeys(("units", "errors"), 0),
+    **dict.fromkeys(("chemistry", "geometry", "complex"), 1),
+    **dict.fromkeys(("models", "solvers", "analysis"), 2),
+    **dict.fromkeys(("data", "preparation", "simulation"), 3),
+    "training": 4,
+    "cli": 5,
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def read_imports(source: str) -> Iterator[tuple[str, bool]]:
+    """Full names that a module imports, and whether only when a function runs."""
+    tree = ast.parse(source)
+    lazy = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", id(node) in lazy
+
+
+def find_group(path: Path) -> str:
+    """The part of the package a module belongs to; empty for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def find_upward_imports(group: str, source: str) -> list[str]:
+    """Imports from groups that are not to the left."""
+    allowed = LEVELS[group] if LEVELS[group] < 2 else LEVELS[group] - 1  # beside each other only at the bottom
+    wrong = []
+    for name, _ in read_imports(source):
+        package, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if package == "openmm_neuralmd" and other != group and LEVELS.get(other, 0) > allowed:
+            wrong.append(name)
+    return wrong
+
+
+def imports_any(source: str, *packages: str, lazy_too: bool = True) -> bool:
+    return any(
+        name == p or name.startswith(f"{p}.")
+        for name, lazy in read_imports(source)
+        for p in packages
+        if lazy_too or not lazy
+    )
+
+
+def uses_torch_jit(source: str) -> bool:
+    tree = ast.parse(source)
+    attributes = [
+        n for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute) and n.attr == "jit" and isinstance(n.value, ast.Name) and n.value.id == "torch"
+    ]  # fmt: skip
+    return bool(attributes) or imports_any(source, "torch.jit")
+
+
+@pytest.fixture(params=MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def module(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_every_group_has_a_level(module: Path) -> None:
+    group = find_group(module)
+    assert group == "" or group in LEVELS, f"give {group} a place in the dependency direction"
+
+
+def test_imports_point_to_the_left(module: Path) -> None:
+    group = find_group(module)
+    if group:  # the package offers names of every group, lazily
+        assert find_upward_imports(group, module.read_text()) == []
+
+
+def test_models_and_solvers_know_no_openmm_or_mdtraj(module: Path) -> None:
+    if find_group(module) in ("geometry", "models", "solvers"):
+        assert not imports_any(module.read_text(), "openmm", "mdtraj", "MDAnalysis")
+
+
+def test_models_know_no_solver_and_solvers_no_model(module: Path) -> None:
+    other = {"models": "solvers", "solvers": "models"}.get(find_group(module))
+    if other:
+        assert not imports_any(module.read_text(), f"openmm_neuralmd.{other}")
+
+
+def test_openmm_is_imported_where_systems_and_structures_are_made_or_lazily_in_complex(module: Path) -> None:
+    group = find_group(module)
+    if group not in ("simulation", "preparation"):
+        assert not imports_any(module.read_text(), "openmm", lazy_too=group != "complex")
+
+
+def test_analysis_knows_no_model(module: Path) -> None:
+    if find_group(module) == "analysis":
+        assert not imports_any(module.read_text(), "openmm_neuralmd.models", "openmm_neuralmd.solvers", "torch.nn")
+
+
+def test_torch_jit_is_in_export_only(module: Path) -> None:
+    if module != PACKAGE / "models" / "export.py":
+        assert not uses_torch_jit(module.read_text())
+
+
+def test_torch_forces_are_in_force_only(module: Path) -> None:
+    if module != PACKAGE / "simulation" / "force.py":
+        assert not imports_any(module.read_text(), "openmmtorch", "NNPOps")
+
+
+def test_nothing_from_pyg(module: Path) -> None:
+    assert not imports_any(module.read_text(), "torch_geometric", "torch_scatter", "torch_cluster", "torch_sparse")
+
+
+class TestCheckers:
+    """Each check finds what it is there for."""
+
+    @pytest.mark.parametrize(
+        ("group", "line"),
+        [
+            ("models", "from openmm_neuralmd.training.loop import Trainer"),
+            ("models", "from openmm_neuralmd.solvers import rollout"),
+            ("analysis", "from openmm_neuralmd.models.export import load_model"),
+            ("complex", "import openmm_neuralmd.models.export"),
+            ("simulation", "def f():\n    from openmm_neuralmd.cli import main"),
+        ],
+    )
+    def test_upward_import_is_found(self, group: str, line: str) -> None:
+        assert find_upward_imports(group, line)
+
+    def test_imports_to_the_left_are_fine(self) -> None:
+        assert find_upward_imports("simulation", "from openmm_neuralmd.models.export import load_model") == []
+        assert find_upward_imports("complex", "from openmm_neuralmd.chemistry import find_torsions") == []
+
+    def test_lazy_imports_are_told_apart(self) -> None:
+        lazy = "def f():\n    import openmm.app"
+        assert imports_any(lazy, "openmm")
+        assert not imports_any(lazy, "openmm", lazy_too=False)
+        assert imports_any("from openmm import app", "openmm", lazy_too=False)
+
+    def test_own_name_is_not_openmm(self) -> None:
+        assert not imports_any("import openmm_neuralmd.units", "openmm")
+
+    @pytest.mark.parametrize(
+        "line", ["import torch\ntorch.jit.script(f)", "from torch.jit import freeze", "import torch.jit"]
+    )
+    def test_torch_jit_is_found(self, line: str) -> None:
+        assert uses_torch_jit(line)
