@@ -167,4 +167,6 @@ def _explain(
 def _format_number(value: float) -> str:
     if np.isnan(value):
         return "-"
+    if 0.0 < abs(value) < 0.1:
+        return f"{value:.3f}"
     return f"{value:.2f}" if abs(value) < 1000 else f"{value:.3g}"
