@@ -18,19 +18,19 @@ from openmm_neuralmd.models.layers import MLP, VectorLinear
 from openmm_neuralmd.models.ligand import LigandNetwork
 from openmm_neuralmd.models.protein import ProteinNetwork
 
-_FORCE_SCALE = 12.0  # [Da A/snapshot^2]: moves a carbon by 1 A in one snapshot, the scale of MD at 80 ps
+FORCE_SCALE = 12.0
+"""[Da A/snapshot^2] for an output of 1: moves a carbon by 1 A in one snapshot, the scale of MD at 80 ps."""
 
 
-class BindingNet(nn.Module):
-    """Ligand, protein and interaction networks joined; Newtonian, or Langevin where ``stochastic``.
+class Backbone(nn.Module):
+    """Ligand, protein and interaction networks joined: invariants and vectors of each ligand atom.
 
     Args:
         hidden: Channels H.
         n_layers: Message-passing layers of the ligand network.
         n_radial: Radial functions.
         ligand_cutoff, pocket_cutoff: [A].
-        stochastic: Whether there is noise.
-        n_twists, n_fields: Learned rigid and learned free noise fields.
+        n_vectors: Equivariant vectors for each atom.
     """
 
     def __init__(
@@ -41,44 +41,60 @@ class BindingNet(nn.Module):
         n_radial: int = 96,
         ligand_cutoff: float = 5.0,
         pocket_cutoff: float = 10.0,
-        stochastic: bool = True,
-        n_twists: int = 4,
-        n_fields: int = 2,
+        n_vectors: int = 1,
     ) -> None:
         super().__init__()
-        n_vectors = 1 + (n_twists + n_fields if stochastic else 0)
-        self.stochastic = stochastic
-        self.force_scale = _FORCE_SCALE
         self.ligand = LigandNetwork(hidden, n_layers, n_radial, ligand_cutoff)
         self.protein = ProteinNetwork(hidden, n_radial)
         self.interaction = InteractionNetwork(hidden, n_radial, pocket_cutoff, n_vectors)
         self.gate = MLP([hidden, hidden, hidden])
         self.readout = VectorLinear(hidden, n_vectors, 0.1)  # small forces to begin with
-        self.diffusion = Diffusion(hidden, n_twists, n_fields)
-        self.raw_friction = nn.Parameter(torch.tensor(1.0))
-        self.log_bond_noise = nn.Parameter(torch.tensor(-1.2))
 
     def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
         """What the rigid protein contributes; once per structure."""
         return self.protein(structure)
 
-    def compute_friction(self) -> Tensor:
-        """gamma [1/snapshot], a scalar >= 0; exactly zero is within reach."""
-        return nn.functional.relu(self.raw_friction)
-
-    def compute_features(
-        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
-    ) -> Tuple[Tensor, Tensor]:
-        """Atom invariants (R, N, H) and vectors (R, N, 3, n_vectors); the first vector is the force / 12."""
+    def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tuple[Tensor, Tensor]:
+        """Invariants (R, N, H) and vectors (R, N, 3, n_vectors) for positions [A], (R, N, 3)."""
         n_replicas, n_atoms, _ = positions.shape
         h, vec = self.ligand(positions, graph)
         external, scalars = self.interaction(positions, h, vec, protein)
         vectors = self.readout(vec * self.gate(h).unsqueeze(1)) + external
         return (h + scalars).reshape(n_replicas, n_atoms, -1), vectors.reshape(n_replicas, n_atoms, 3, -1)
 
+
+class BindingNet(nn.Module):
+    """Force and noise: Newtonian, or Langevin where ``stochastic``.
+
+    Args:
+        stochastic: Whether there is noise.
+        n_twists, n_fields: Learned rigid and learned free noise fields.
+        backbone: Arguments of ``Backbone``.
+    """
+
+    def __init__(
+        self, *, stochastic: bool = True, n_twists: int = 4, n_fields: int = 2, hidden: int = 128, **backbone: int
+    ) -> None:
+        super().__init__()
+        self.stochastic = stochastic
+        self.force_scale = FORCE_SCALE
+        self.backbone = Backbone(hidden=hidden, n_vectors=1 + (n_twists + n_fields if stochastic else 0), **backbone)
+        self.diffusion = Diffusion(hidden, n_twists, n_fields)
+        self.raw_friction = nn.Parameter(torch.tensor(1.0))
+        self.log_bond_noise = nn.Parameter(torch.tensor(-1.2))
+
+    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
+        """What the rigid protein contributes; once per structure."""
+        return self.backbone.embed_protein(structure)
+
+    def compute_friction(self) -> Tensor:
+        """gamma [1/snapshot], a scalar >= 0; exactly zero is within reach."""
+        return nn.functional.relu(self.raw_friction)
+
     def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
         """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
-        return self.compute_features(positions, graph, protein)[1][..., 0] * self.force_scale
+        _, vectors = self.backbone(positions, graph, protein)
+        return vectors[..., 0] * self.force_scale
 
     def compute_force_and_fields(
         self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
@@ -98,7 +114,7 @@ class BindingNet(nn.Module):
     def _compute_force_and_free_fields(
         self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
     ) -> Tuple[Tensor, Tensor]:
-        h, vectors = self.compute_features(positions, graph, protein)
+        h, vectors = self.backbone(positions, graph, protein)
         force = vectors[..., 0] * self.force_scale
         if not self.stochastic:
             return force, torch.zeros(positions.shape[0], 3 * positions.shape[1], 0, dtype=h.dtype, device=h.device)

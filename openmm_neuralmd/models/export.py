@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.interface import (
     LigandGraph,
@@ -29,6 +30,7 @@ from openmm_neuralmd.models.interface import (
     build_ligand_graph,
     build_protein_structure,
 )
+from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
 
 SCHEMA_VERSION = 1
 BUNDLED = ("ode", "sde")
@@ -65,6 +67,39 @@ class _Exported(nn.Module):
     @torch.jit.export
     def compute_friction(self) -> Tensor:
         return self.net.compute_friction()
+
+
+class _ExportedScore(nn.Module):
+    """What a file of DenoisingLD offers."""
+
+    def __init__(self, net: DenoisingLD) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, positions: Tensor, levels: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
+        return self.net.predict_noise(positions, levels, graph, protein)
+
+    @torch.jit.export
+    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
+        return self.net.embed_protein(structure)
+
+
+class _ExportedEnergy(nn.Module):
+    """What a file of VerletMD offers."""
+
+    def __init__(self, net: VerletMD) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
+        return self.net.compute_energy(positions, graph, protein)
+
+    @torch.jit.export
+    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
+        return self.net.embed_protein(structure)
+
+
+_WRAPPERS = {"denoising": _ExportedScore, "verlet": _ExportedEnergy}
 
 
 class _Bound(nn.Module):
@@ -160,8 +195,14 @@ class Model:
         """Embed the rigid protein once and freeze the network for this ligand.
 
         Raises:
-            ModelContractError: If the ligand has elements that the model was not trained on.
+            ModelContractError: If the model is of a kind without force, or the ligand has elements that it was not
+                trained on.
         """
+        if self.kind not in SIMULATED_KINDS:
+            raise ModelContractError(
+                f"{self.path}: a model of kind {self.kind} is a baseline for neuralmd evaluate, not one to simulate "
+                f"with; train one of kind {', '.join(SIMULATED_KINDS)}"
+            )
         self.check_elements(complex_)
         exported = _load_module(self.path, self.sha256)[0].to(dtype)
         graph = build_ligand_graph(complex_, dtype)
@@ -188,6 +229,12 @@ class Model:
             module=module,
         )
 
+    def restore_network(self) -> nn.Module:
+        """The network in plain PyTorch, with the file's weights: for evaluation, further training, another export."""
+        net = build_network(self.kind, self.metadata["config"])
+        net.load_state_dict({name.removeprefix("net."): value for name, value in self.module.state_dict().items()})
+        return net.eval()
+
     def check_elements(self, complex_: Complex) -> None:
         """Raise ModelContractError for elements that the training data did not hold."""
         unseen = sorted(set(complex_.ligand.atomic_numbers.tolist()) - set(self.metadata["elements"]))
@@ -198,7 +245,7 @@ class Model:
             )
 
 
-def export_model(net: BindingNet, metadata: Mapping[str, Any], path: str | Path) -> None:
+def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) -> None:
     """Write a model file; an existing one is replaced only once the new one is complete.
 
     Args:
@@ -226,7 +273,8 @@ def export_model(net: BindingNet, metadata: Mapping[str, Any], path: str | Path)
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp")
     with _quiet():
-        scripted = torch.jit.script(_Exported(net.eval().to("cpu", torch.float32)))
+        wrapper: Any = _WRAPPERS.get(complete["kind"], _Exported)
+        scripted = torch.jit.script(wrapper(net.eval().to("cpu", torch.float32)))
         torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
     os.replace(temporary, target)
 

@@ -6,19 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
-from openmm_neuralmd.training.objectives import compute_langevin_loss, compute_newtonian_loss
-from openmm_neuralmd.training.perturbation import perturb
-
-OBJECTIVES = {"ode": compute_newtonian_loss, "sde": compute_langevin_loss}
+from openmm_neuralmd.training.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains one BindingNet on windows of one complex.
+    """Trains one network on windows of one complex.
 
     Args:
         net: Fresh network; trained in place.
-        kind: "ode" or "sde".
+        kind: One of ``OBJECTIVES``.
         graph, structure: The complex, in the network's dtype.
         training, validation: Windows [A], (n, 3, n_atoms, 3).
         settings: See ``TrainingSettings``.
@@ -71,7 +67,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: BindingNet,
+        net: nn.Module,
         kind: str,
         graph: LigandGraph,
         structure: ProteinStructure,
@@ -163,16 +159,14 @@ class Trainer:
         self.step += 1
         return float(loss.detach())
 
-    def _compute_loss(self, net: BindingNet, window: Tensor, generator: torch.Generator) -> Tensor:
-        displaced = perturb(window[:, 1], self.graph, generator)
-        protein = net.embed_protein(self.structure)
-        return OBJECTIVES[self.kind](net, window, displaced, self.graph, protein)
+    def _compute_loss(self, net: Any, window: Tensor, generator: torch.Generator) -> Tensor:
+        return OBJECTIVES[self.kind](net, window, self.graph, net.embed_protein(self.structure), generator)
 
     @torch.no_grad()
     def _validate(self) -> float:
         """Loss of the averaged weights on the validation windows, with the same displacements every time."""
         generator = torch.Generator().manual_seed(self.settings.seed)
-        net = cast(BindingNet, self.average.module)
+        net = self.average.module
         net.eval()
         losses = [self._compute_loss(net, w, generator) * len(w) for w in self.validation.split(64)]
         return float(sum(losses) / len(self.validation))

@@ -11,9 +11,9 @@ from torch import Tensor
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import build_windows, split_in_time
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.export import export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.registry import build_network
 from openmm_neuralmd.training.loop import Trainer, TrainingResult, TrainingSettings
 
 DEFAULT_CONFIG: dict[str, Any] = {
@@ -45,7 +45,7 @@ def train_model(
         complex_: Ligand and rigid protein that all trajectories are superposed on.
         trajectories: Of this complex.
         out: Model file; ``metrics.csv`` and the checkpoint go to the folder ``<out without suffix>.training``.
-        kind: "ode" (Newtonian) or "sde" (Langevin).
+        kind: "ode" (Newtonian), "sde" (Langevin), or a baseline: "gnn", "denoising", "verlet".
         snapshot_interval: [ps], a multiple of every frame interval.
         split: Training part in time; the rest is never read.
         config: BindingNet arguments that differ from ``DEFAULT_CONFIG``.
@@ -58,7 +58,7 @@ def train_model(
         NonFiniteStateError: If the loss is not finite.
     """
     target = Path(out)
-    arguments = {**DEFAULT_CONFIG, "stochastic": kind == "sde", **(config or {})}
+    arguments = {**DEFAULT_CONFIG, **(config or {})}
     parts = [split_in_time(len(t.snapshots), split=split) for t in trajectories]
 
     def collect(ranges: list[tuple[int, int]]) -> Tensor:
@@ -71,7 +71,7 @@ def train_model(
     training = collect([(0, p.validation) for p in parts])
     validation = collect([(p.validation, p.test) for p in parts])
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
-    net = BindingNet(**arguments)
+    net = build_network(kind, arguments)
     trainer = Trainer(
         net,
         kind,

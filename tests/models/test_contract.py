@@ -6,17 +6,16 @@ from torch import Tensor
 
 from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.geometry import build_residue_frames
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.interface import (
     LigandGraph,
     ProteinStructure,
     build_ligand_graph,
     build_protein_structure,
 )
+from openmm_neuralmd.models.registry import KINDS, build_network
 from tests.models import contract
 
 SMALL = {"hidden": 32, "n_layers": 2, "n_radial": 16}
-KINDS = {"ode": {"stochastic": False}, "sde": {"stochastic": True}}
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +38,27 @@ def pose(bundled: Complex) -> Tensor:
     return torch.from_numpy(bundled.ligand.positions * 10.0)[None]
 
 
-def make_net(kind: str) -> BindingNet:
+def make_net(kind: str) -> torch.nn.Module:
     torch.manual_seed(3)
-    net = BindingNet(**SMALL, **KINDS[kind]).double()
+    net = build_network(kind, SMALL).double()
     with torch.no_grad():  # far from the gentle start, so that no term hides behind a zero
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return net
 
 
-def make_law(net: BindingNet) -> contract.Law:
+def make_law(kind: str) -> contract.Law:
+    """What a model of this kind promises about one snapshot: its force, score or energy gradient, and its noise."""
+    net = make_net(kind)
+
     def law(x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            force, fields = net.compute_force_and_fields(x, graph, net.embed_protein(structure))
+            protein = net.embed_protein(structure)
+            if kind == "denoising":
+                return net.compute_score(x, 0.2, graph, protein), no_noise(x)
+            if kind == "verlet":
+                return net.compute_force(x, graph, protein), no_noise(x)
+            force, fields = net.compute_force_and_fields(x, graph, protein)
         return force, fields @ fields.transpose(1, 2)
 
     return law
@@ -59,7 +66,7 @@ def make_law(net: BindingNet) -> contract.Law:
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def law(request: pytest.FixtureRequest) -> contract.Law:
-    return make_law(make_net(request.param))
+    return make_law(request.param)
 
 
 POINTWISE = [
@@ -214,3 +221,18 @@ def test_collinear_atoms_give_finite_force(structure, pose):
     assert torch.isfinite(force).all()
     assert torch.isfinite(fields).all()
     assert torch.isfinite(line.grad).all()
+
+
+def test_verlet_force_is_minus_the_energy_gradient(pose, graph, structure):
+    """Central differences of the energy along random directions."""
+    net = make_net("verlet")
+    protein = net.embed_protein(structure)
+    with torch.no_grad():
+        force = net.compute_force(pose, graph, protein)
+        for seed in range(3):
+            d = torch.randn(pose.shape, generator=torch.Generator().manual_seed(seed), dtype=pose.dtype)
+            slope = (
+                net.compute_energy(pose + 1e-5 * d, graph, protein)
+                - net.compute_energy(pose - 1e-5 * d, graph, protein)
+            ) / 2e-5
+            torch.testing.assert_close(slope[0], -(force * d).sum(), rtol=1e-6, atol=1e-8)

@@ -14,8 +14,9 @@ from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.export import export_model, load_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.registry import KINDS, build_network
 
-CONFIG = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0, "stochastic": True}
+CONFIG = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
 METADATA = {
     "kind": "sde",
     "config": CONFIG,
@@ -77,7 +78,7 @@ def test_protein_is_embedded_exactly_once(net, model_file, bundled):
     graph = build_ligand_graph(bundled)
     structure = build_protein_structure(bundled, pocket_cutoff=10.0)
     module = load_model(model_file).bind(bundled).module
-    ligand_only = count_embeddings(lambda: net.ligand(x, graph))
+    ligand_only = count_embeddings(lambda: net.backbone.ligand(x, graph))
     assert count_embeddings(lambda: module(x)) == ligand_only
     assert count_embeddings(lambda: net(x, graph, net.embed_protein(structure))) > ligand_only
 
@@ -139,3 +140,18 @@ def test_failed_export_keeps_the_old_file(net, model_file):
     with pytest.raises(TypeError):
         export_model(net, {**METADATA, "training": {1, 2}}, model_file)
     assert model_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_network_comes_back_from_its_file(kind, tmp_path, bundled):
+    torch.manual_seed(1)
+    net = build_network(kind, CONFIG)
+    export_model(net, {**METADATA, "kind": kind}, tmp_path / "m.pt")
+    model = load_model(tmp_path / "m.pt")
+    restored = model.restore_network().state_dict()
+    assert all(torch.equal(restored[name], value) for name, value in net.state_dict().items())
+    if kind in ("denoising", "verlet"):
+        with pytest.raises(ModelContractError, match="not one to simulate with"):
+            model.bind(bundled)
+    else:
+        assert model.bind(bundled).n_atoms == 27
