@@ -1,0 +1,24 @@
+"""The equation that all solvers integrate: dx = v dt, dv = (a(x) - friction v) dt + B(x) dW, in A and snapshots."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Callables and numbers of the equation; no model is known here.
+
+    Attributes:
+        compute_acceleration: a(x) [A/snapshot^2] for x [A], both (n_replicas, n_atoms, 3).
+        compute_acceleration_and_noise: a(x) and B(x) xi [A/snapshot^1.5], for x and standard normals
+            (n_replicas, n_noise).
+        friction: [1/snapshot].
+        n_noise: Independent normals a step; 0 makes the dynamics Newtonian.
+    """
+
+    compute_acceleration: Callable[[Tensor], Tensor]
+    compute_acceleration_and_noise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    friction: float
+    n_noise: int

@@ -1,0 +1,98 @@
+"""OpenMM and torch take the same path: same start, seed and scheme."""
+
+from pathlib import Path
+
+import numpy as np
+import openmm as mm
+import pytest
+import torch
+from openmm import Platform
+
+from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.models.export import BoundModel, load_model
+from openmm_neuralmd.simulation.force import NeuralMDForce
+from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator
+from openmm_neuralmd.simulation.replicas import run_replicas
+from openmm_neuralmd.simulation.rigid import build_rigid_system
+from openmm_neuralmd.solvers.rollout import SOLVERS
+from tests.helpers import EXACT_A, SINGLE_PRECISION_A, displace, make_double
+
+N_SNAPSHOTS = 20
+
+
+def run_openmm(
+    complex_: Complex,
+    model: BoundModel,
+    platform: Platform,
+    start: np.ndarray,
+    velocities: np.ndarray,
+    **settings: object,
+) -> np.ndarray:
+    """Ligand positions [nm], (n_snapshots, n_atoms, 3)."""
+    force = NeuralMDForce(complex_, model, seed=settings.pop("seed", 0), projection=settings.pop("projection", True))
+    system = build_rigid_system(complex_)
+    force.add_to(system)
+    integrator = NeuralMDIntegrator(force, **settings)
+    context = mm.Context(system, integrator, platform)
+    ligand = complex_.ligand.atom_indices
+    whole = complex_.positions.copy()
+    whole[ligand] = start
+    context.setPositions(whole)
+    whole_velocities = np.zeros_like(whole)
+    whole_velocities[ligand] = velocities
+    context.setVelocities(whole_velocities)
+    path = []
+    for _ in range(N_SNAPSHOTS):
+        integrator.step(integrator.steps_per_snapshot)
+        path.append(context.getState(positions=True).getPositions(asNumpy=True)._value[ligand])
+    return np.array(path)
+
+
+def test_both_sides_know_the_same_schemes() -> None:
+    assert set(SCHEMES) == set(SOLVERS)
+
+
+@pytest.mark.parametrize("projection", [False, True])
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_agrees_to_rounding_in_double_precision(
+    scheme: str, steps: int, projection: bool, tiny_complex: Complex, platform: Platform
+) -> None:
+    amplitude, wave = (0.3, 0.4) if SCHEMES[scheme].takes_noise else (0.0, 0.0)
+    model = make_double(tiny_complex, amplitude=amplitude, wave=wave, friction=0.7, snapshot_interval=40.0)
+    start = displace(tiny_complex.ligand.positions, 0.03, seed=1)
+    velocities = displace(np.zeros_like(start), 2e-4, seed=2)
+    settings = {"scheme": scheme, "steps_per_snapshot": steps, "projection": projection}
+    found = run_openmm(tiny_complex, model, platform, start, velocities, seed=11, **settings)
+    expected = run_replicas(
+        tiny_complex,
+        model,
+        n_snapshots=N_SNAPSHOTS,
+        seeds=[11],
+        starts=start[None],
+        velocities=velocities[None],
+        **settings,
+    )
+    assert 10 * np.abs(found - expected[:, 0]).max() < EXACT_A
+    assert 10 * np.abs(found[-1] - start).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["ode", "sde"])
+def test_agrees_in_single_precision(kind: str, model_files: dict[str, Path]) -> None:
+    complex_ = load_bundled_complex()
+    platform = Platform.getPlatformByName("CPU")
+    model = load_model(model_files[kind]).bind(complex_, dtype=torch.float32)
+    start = complex_.ligand.positions
+    found = run_openmm(complex_, model, platform, start, np.zeros_like(start), seed=3)
+    expected = run_replicas(complex_, model, n_snapshots=N_SNAPSHOTS, seeds=[3])
+    assert 10 * np.abs(found - expected[:, 0]).max() < SINGLE_PRECISION_A
+    assert 10 * np.abs(found[-1] - start).max() > 0.01
+
+
+def test_a_replica_is_the_same_alone_and_in_a_batch(tiny_complex: Complex) -> None:
+    model = make_double(tiny_complex, amplitude=0.3, friction=0.5)
+    together = run_replicas(tiny_complex, model, n_snapshots=10, seeds=[4, 9, 4])
+    alone = run_replicas(tiny_complex, model, n_snapshots=10, seeds=[9])
+    np.testing.assert_allclose(together[:, 1], alone[:, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(together[:, 0], together[:, 2], rtol=0, atol=1e-12)
+    assert np.abs(together[:, 0] - together[:, 1]).max() > 0.01
