@@ -28,6 +28,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "h5py>=3.10",
+        "gemmi>=0.7",
         "rdkit>=2024.3",
         "matplotlib>=3.8",
         "tqdm>=4.66",

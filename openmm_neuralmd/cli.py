@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "prepare": Command("openmm_neuralmd.preparation.command", "make a complex from a deposited structure"),
     "simulate": Command("openmm_neuralmd.simulation.command", "move a ligand in its pocket, through OpenMM"),
     "train": Command("openmm_neuralmd.training.command", "train a model on MD trajectories"),
     "compare": Command("openmm_neuralmd.analysis.command", "judge a run beside MD reference runs"),

@@ -4,6 +4,7 @@ OpenMM's ``Topology`` and positions in nm go in; plain arrays come out, which mo
 knowing OpenMM.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -24,6 +25,7 @@ _PARENT_RESIDUE = {
 }  # fmt: skip
 _WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS RB BR IOD".split())
 _CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
+PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)
 
 
@@ -162,6 +164,30 @@ def load_bundled_complex() -> Complex:
         return replace(load_complex(pdb, "0WC", sdf=sdf), source="bundled 4G3E")
 
 
+def is_prepared(path: str | Path) -> bool:
+    """Whether a path is a folder, or a file in one, that ``neuralmd prepare`` wrote."""
+    return Path(path).is_dir() or Path(path).with_name(PREPARED_FILES[-1]).is_file()
+
+
+def load_prepared_complex(path: str | Path) -> Complex:
+    """What ``neuralmd prepare`` wrote: its folder, or the ``complex.pdb`` in it.
+
+    Raises:
+        InputError: If the folder does not hold all of ``PREPARED_FILES``, or they cannot be read.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    missing = [name for name in PREPARED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder}: no {', '.join(missing)}; give a folder that `neuralmd prepare` wrote")
+    pdb, sdf, protocol = (folder / name for name in PREPARED_FILES)
+    try:
+        content = json.loads(protocol.read_text())
+        ligand, source = str(content["ligand_selection"]), str(content["source"]["file"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{protocol}: damaged ({error!r}); run `neuralmd prepare` again") from error
+    return replace(load_complex(pdb, ligand, sdf=sdf), source=f"{pdb} (prepared from {source})")
+
+
 def _as_nanometers(positions: Any) -> np.ndarray:
     if hasattr(positions, "value_in_unit"):
         from openmm import unit
@@ -176,7 +202,11 @@ def _describe(residue: Any) -> str:
 
 def _select_ligand(topology: Any, selection: str) -> Any:
     name, *place = selection.split(":")
-    candidates = [r for r in topology.residues() if not _is_surroundings(r)]
+    candidates = [r for r in topology.residues() if not is_reserved_name(r.name)]
+    if is_reserved_name(name):
+        raise InputError(
+            f"ligand {selection!r}: {name} is the name of an amino acid, cap, water or ion; rename the ligand's residue"
+        )
     found = [r for r in topology.residues() if r.name == name]
     for attribute, wanted in zip((lambda r: r.chain.id, lambda r: r.id), place, strict=False):
         found = [r for r in found if attribute(r) == wanted]
@@ -189,9 +219,15 @@ def _select_ligand(topology: Any, selection: str) -> Any:
     return found[0]
 
 
-def _is_surroundings(residue: Any) -> bool:
-    name = residue.name.upper()
+def is_reserved_name(name: str) -> bool:
+    """Whether a residue name is that of an amino acid, a cap, water or an ion, and so cannot be a ligand's."""
+    name = name.upper()
     return name in RESIDUE_TYPES or name in _PARENT_RESIDUE or name in _WATER_AND_IONS or name in _CAPS
+
+
+def get_parent_residue(name: str) -> str:
+    """The amino acid behind a protonation state or variant (HIE: HIS), or the name itself."""
+    return _PARENT_RESIDUE.get(name.upper(), name)
 
 
 def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path | None) -> Ligand:
@@ -301,7 +337,7 @@ def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
             backbone = _find_backbone(residue)
             if backbone is None or residue.index == ligand.index:
                 continue
-            name = _PARENT_RESIDUE.get(residue.name.upper(), residue.name.upper())
+            name = get_parent_residue(residue.name).upper()
             types.append(RESIDUE_TYPES.index(name) if name in RESIDUE_TYPES else UNKNOWN_RESIDUE)
             indices.append(backbone)
             places.append((chain.index, order))

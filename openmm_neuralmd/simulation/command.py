@@ -8,7 +8,7 @@ from contextlib import closing
 from tqdm import tqdm
 
 from openmm_neuralmd.analysis.summary import summarize_run
-from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
+from openmm_neuralmd.complex import Complex, is_prepared, load_bundled_complex, load_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
 from openmm_neuralmd.simulation.directory import RunFiles
@@ -18,7 +18,12 @@ from openmm_neuralmd.simulation.run import simulate
 
 def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``neuralmd simulate``."""
-    parser.add_argument("complex", nargs="?", metavar="COMPLEX.pdb", help="PDB or mmCIF file (default: bundled 4G3E)")
+    parser.add_argument(
+        "complex",
+        nargs="?",
+        metavar="COMPLEX",
+        help="folder of `neuralmd prepare`, or PDB or mmCIF file (default: 4G3E)",
+    )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", metavar="F", help="the ligand's bonds and ideal geometry, atoms in the PDB's order")
     parser.add_argument("--model", default="sde", metavar="M", help="model file, or bundled: sde, ode (default: sde)")
@@ -103,6 +108,8 @@ def _load_complex(args: argparse.Namespace) -> Complex:
         if args.ligand or args.sdf:
             raise InputError("--ligand and --sdf belong to a COMPLEX.pdb; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
+    if args.ligand is None and args.sdf is None and is_prepared(args.complex):
+        return load_prepared_complex(args.complex)
     if args.ligand is None:
         raise InputError(f"{args.complex}: which residue is the ligand? say --ligand NAME or NAME:CHAIN:NUMBER")
     return load_complex(args.complex, args.ligand, sdf=args.sdf)

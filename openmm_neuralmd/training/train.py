@@ -11,6 +11,7 @@ from torch import Tensor
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import build_windows, split_in_time
+from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
@@ -97,6 +98,7 @@ def train_model(
             "command": command,
             "complex": complex_.source,
             "ligand": complex_.ligand.name,
+            "complexes": [describe_training_complex(complex_)],
             "trajectories": [
                 {
                     "file": t.source,

@@ -1,0 +1,144 @@
+"""How far a complex is from what a model was trained on: has it seen the ligand, has it seen the protein?
+
+The measure is coarse on purpose: ligand fingerprints and sequence identity say where a model extrapolates, not how
+wrong it is there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gemmi
+import numpy as np
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdFingerprintGenerator
+
+from openmm_neuralmd.complex import RESIDUE_TYPES, Complex, load_bundled_complex
+from openmm_neuralmd.units import ANGSTROM_PER_NM
+
+_SAME_PROTEIN = 0.95  # sequence identity: variants and other crystal structures of one protein
+_LETTERS = dict(zip(RESIDUE_TYPES, "ARNDCQEGHILKMFPSTWYV", strict=True))
+_NAMES = {letter: name for name, letter in _LETTERS.items()}
+_FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+_BUNDLED_SOURCE = "bundled 4G3E"
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """What a model knows of a complex.
+
+    Attributes:
+        is_seen: Whether ligand and protein are those of a training complex; None where the model does not say.
+        ligand_similarity: Tanimoto similarity of Morgan fingerprints (radius 2), to the nearest training complex.
+        sequence_identity: Of the protein, over the shorter sequence, to the same training complex; about 0.2 to 0.3
+            for unrelated proteins, as ligand similarity is about 0.1 for unrelated molecules.
+        statement: The same in words, for the user.
+    """
+
+    is_seen: bool | None
+    ligand_similarity: float | None
+    sequence_identity: float | None
+    statement: str
+
+
+def describe_training_complex(complex_: Complex) -> dict[str, str]:
+    """What a model file keeps of a complex it was trained on: ligand SMILES and protein sequence."""
+    return {"ligand_smiles": Chem.MolToSmiles(build_molecule(complex_)), "sequence": _get_sequence(complex_)}
+
+
+def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Applicability:
+    """Compare a complex with those in a model's metadata (``training.complexes``, of ``describe_training_complex``)."""
+    training = metadata.get("training", {})
+    known: list[Mapping[str, str]] = list(training.get("complexes", []))
+    if not known and training.get("complex") == _BUNDLED_SOURCE:
+        known = [describe_training_complex(load_bundled_complex())]
+    if not known:
+        return Applicability(None, None, None, "the model file does not say which complexes it was trained on")
+    own = describe_training_complex(complex_)
+    pairs = [(_compare_ligands(own, other), _compare_sequences(own, other)) for other in known]
+    best = max(range(len(pairs)), key=lambda k: sum(pairs[k]))
+    similarity, identity = pairs[best]
+    is_same_ligand = known[best]["ligand_smiles"] == own["ligand_smiles"]
+    is_seen = is_same_ligand and identity >= _SAME_PROTEIN
+    measured = f"ligand similarity {similarity:.2f}, protein sequence identity {identity:.2f} to its training data"
+    if is_seen:
+        statement = f"the model was trained on this ligand in this protein ({measured})"
+    else:
+        what = "this ligand" if identity >= _SAME_PROTEIN else "this protein" if is_same_ligand else "this complex"
+        statement = (
+            f"the model never saw {what} ({measured}; it was trained on {len(known)} "
+            f"{'complex' if len(known) == 1 else 'complexes'}): the run extrapolates, its poses and contacts are no "
+            "prediction; train on MD of this complex for results"
+        )
+    return Applicability(is_seen, similarity, identity, statement)
+
+
+def build_molecule(complex_: Complex) -> Chem.Mol:
+    """The ligand as an RDKit molecule; bond orders, hydrogens and charges as far as the complex has them."""
+    ligand = complex_.ligand
+    orders = ligand.bond_orders or (1.0,) * len(ligand.bonds)
+    valence = np.zeros(ligand.n_atoms)
+    np.add.at(valence, ligand.bonds.ravel(), np.repeat(orders, 2))
+    n_hydrogens = np.bincount(ligand.hydrogen_parents, minlength=ligand.n_atoms)
+    aromatic = set(ligand.bonds[np.array(orders) == 1.5].ravel().tolist())
+    editable = Chem.RWMol()
+    for k, number in enumerate(ligand.atomic_numbers.tolist()):
+        atom = Chem.Atom(number)
+        atom.SetIsAromatic(k in aromatic)
+        if ligand.bond_orders and len(ligand.hydrogen_parents):
+            atom.SetNumExplicitHs(int(n_hydrogens[k]))
+            atom.SetNoImplicit(True)
+            if k not in aromatic:
+                atom.SetFormalCharge(_guess_charge(number, round(valence[k] + n_hydrogens[k])))
+        editable.AddAtom(atom)
+    for (a, b), order in zip(ligand.bonds.tolist(), orders, strict=True):
+        editable.AddBond(a, b, _BOND_TYPES.get(order, Chem.BondType.SINGLE))
+    molecule = editable.GetMol()
+    with rdBase.BlockLogs():
+        if Chem.SanitizeMol(molecule, catchErrors=True) != Chem.SanitizeFlags.SANITIZE_NONE:
+            molecule.UpdatePropertyCache(strict=False)
+            Chem.FastFindRings(molecule)
+            return molecule
+    conformer = Chem.Conformer(ligand.n_atoms)
+    for k, position in enumerate(ANGSTROM_PER_NM * ligand.positions):
+        conformer.SetAtomPosition(k, position.tolist())
+    molecule.AddConformer(conformer)
+    Chem.AssignStereochemistryFrom3D(molecule)
+    return molecule
+
+
+_BOND_TYPES = {
+    1.0: Chem.BondType.SINGLE,
+    1.5: Chem.BondType.AROMATIC,
+    2.0: Chem.BondType.DOUBLE,
+    3.0: Chem.BondType.TRIPLE,
+}
+
+
+def _guess_charge(number: int, valence: int) -> int:
+    """Formal charge of nitrogen with four bonds and of oxygen or sulfur with one."""
+    return {(7, 4): 1, (8, 1): -1, (16, 1): -1}.get((number, valence), 0)
+
+
+def _get_sequence(complex_: Complex) -> str:
+    """One letter for each residue, X for unknown ones."""
+    letters = [_LETTERS[name] for name in RESIDUE_TYPES] + ["X"]
+    return "".join(letters[k] for k in complex_.protein.residue_types.tolist())
+
+
+def _compare_ligands(first: Mapping[str, str], second: Mapping[str, str]) -> float:
+    fingerprints = []
+    for entry in (first, second):
+        with rdBase.BlockLogs():
+            molecule = Chem.MolFromSmiles(entry["ligand_smiles"], sanitize=False)
+            molecule.UpdatePropertyCache(strict=False)
+            Chem.FastFindRings(molecule)
+        fingerprints.append(_FINGERPRINT.GetFingerprint(molecule))
+    return float(DataStructs.TanimotoSimilarity(*fingerprints))
+
+
+def _compare_sequences(first: Mapping[str, str], second: Mapping[str, str]) -> float:
+    """Identical residues of a global alignment (BLOSUM62, gap 10 + 1 per residue) over the shorter sequence."""
+    a, b = ([_NAMES.get(letter, "UNK") for letter in entry["sequence"]] for entry in (first, second))
+    alignment = gemmi.align_string_sequences(a, b, [], gemmi.AlignmentScoring("b"))
+    return float(alignment.match_count / min(len(a), len(b)))
