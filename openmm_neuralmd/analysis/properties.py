@@ -102,6 +102,11 @@ def _compare_sliding_rmsf(a: np.ndarray, b: np.ndarray) -> float:
     return _wasserstein(compute_sliding_rmsf(a)[:, None], compute_sliding_rmsf(b)[:, None])
 
 
+def _compare_steps(a: np.ndarray, b: np.ndarray) -> float:
+    first, second = (np.sqrt((np.diff(x, axis=0) ** 2).sum(axis=-1).mean(axis=-1)) for x in (a, b))
+    return _wasserstein(first[:, None], second[:, None])
+
+
 def _compare_autocorrelation(a: np.ndarray, b: np.ndarray) -> float:
     max_lag = max(1, len(a) // AUTOCORRELATION_SHARE)
     return float(np.abs(compute_autocorrelation(a, max_lag) - compute_autocorrelation(b, max_lag))[1:].mean())
@@ -139,6 +144,10 @@ PROPERTIES = (
     Property(
         "torsions", "Torsions", "\u00b0", "mean Wasserstein distance on the circle over rotatable bonds",
         _measure_torsions, _compare_torsions,
+    ),
+    Property(
+        "step", "Displacement per frame", "\u00c5", "Wasserstein distance of the rms displacement between frames",
+        _measure_positions, _compare_steps, 3, True,
     ),
     Property(
         "autocorrelation", "Memory: autocorrelation", "", "mean absolute difference, lags to a quarter of a block",

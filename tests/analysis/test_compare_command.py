@@ -1,0 +1,214 @@
+"""``neuralmd compare`` on real input: files, page, scripts, bad input."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.cli import main
+
+POCKET = get_bundled_path("pocket.pdb")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+CHROMIUM = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@pytest.fixture(scope="module")
+def compared(bundled_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compare") / "out"
+    assert main(["compare", str(bundled_run), "--out", str(out)]) == 0
+    return out
+
+
+def run_compare(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    status = main(["compare", *map(str, arguments)])
+    return status, capsys.readouterr().err
+
+
+def test_metrics(compared: Path) -> None:
+    metrics = json.loads((compared / "metrics.json").read_text())
+    assert [s["label"] for s in metrics["series"]] == ["NeuralMD", "r1", "r2"]
+    assert metrics["common_interval_ps"] == 80.0
+    for key, judged in metrics["properties"].items():
+        assert judged["verdict"], key  # everything has data here
+        assert judged["yardstick"] > 0
+    assert set(metrics["path_metrics"]) == {"NeuralMD", "r2", "frozen", "mean of r1"}
+    assert metrics["overall"].startswith("Of 12 properties")
+
+
+def test_tables(compared: Path) -> None:
+    def read(name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader((compared / name).open()))
+
+    assert len(read("rmsd.csv")) == 3 * 36
+    assert [row["atom"] for row in read("rmsf.csv")][:2] == ["C1", "C2"]
+    occupancy = {(r["series"], r["residue"], r["kind"]): float(r["occupancy"]) for r in read("contacts.csv")}
+    assert occupancy["r1", "GLU472", "hydrogen bond"] > 0.8
+    assert len(read("properties.csv")) == 12
+
+
+def test_page_is_self_contained(compared: Path) -> None:
+    page = (compared / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)\s*=\s*"(?!data:)[^"]*"', re.sub(r"<script>.*?</script>", "", page, flags=re.S))
+    assert "@import" not in page
+    for wanted in ("Verdicts", "frozen ligand to MD", "3Dmol", "window.trajectories", "between MD replicas"):
+        assert wanted in page
+    assert page.count("data:image/png;base64") >= 6
+
+
+def test_again_over_its_own_result(compared: Path, bundled_run: Path) -> None:
+    (compared / "mine.txt").write_text("keep")
+    assert main(["compare", str(bundled_run), "--out", str(compared)]) == 0
+    assert (compared / "mine.txt").read_text() == "keep"
+    assert not list(compared.parent.glob(".out-*"))
+
+
+def test_json_output(bundled_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(bundled_run), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["schema"] == 1
+
+
+def test_two_md_runs_by_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    r1, r2 = get_bundled_path("r1_pocket.xtc"), get_bundled_path("r2_pocket.xtc")
+    status, errors = run_compare(
+        capsys, r1, "--run-top", POCKET, "--reference", r2, "--top", POCKET, "--out", tmp_path / "out", "--label", "MD"
+    )
+    assert (status, errors) == (0, "")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [s["label"] for s in metrics["series"]] == ["MD", "r2_pocket"]
+    assert metrics["yardstick"].startswith("halves")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the project's MD data are not beside the repository")
+def test_whole_complex_as_reference(bundled_run: Path, tmp_path: Path) -> None:
+    data = SHARED / "4g3e"
+    arguments = ["--reference", str(data / "r1_complex_80ps.dcd"), "--reference", str(data / "r2_complex_80ps.dcd")]
+    out = tmp_path / "out"
+    assert main(["compare", str(bundled_run), *arguments, "--top", str(data / "complex.pdb"), "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["integrity"]["clashes"]["values"]["r1_complex_80ps"] == 0.0
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the project's MD data are not beside the repository")
+def test_another_complex_is_refused(bundled_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = SHARED / "complexes" / "4g3f" / "prepared" / "complex.pdb"
+    frames = mdtraj.join([mdtraj.load(str(other))] * 3)
+    frames.time = np.arange(3) * 80.0
+    frames.save_xtc(str(tmp_path / "other.xtc"))
+    arguments = ("--reference", tmp_path / "other.xtc", "--top", other, "--out", tmp_path / "out")
+    status, errors = run_compare(capsys, bundled_run, *arguments)
+    assert status == 2
+    assert "another molecule than 0WC" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input(bundled_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ("--out", tmp_path / "out")
+    xtc = get_bundled_path("r1_pocket.xtc")
+    unsaid = tmp_path / "unsaid.dcd"
+    mdtraj.load(str(xtc), top=str(POCKET)).save_dcd(str(unsaid))
+    cases = [
+        ((tmp_path / "nowhere", *out), "no such file"),
+        ((tmp_path, *out), "not a run directory"),
+        ((xtc, *out), "--run-top"),
+        ((bundled_run, "--reference", xtc, *out), "--top"),
+        ((bundled_run, "--reference", xtc, "--top", get_bundled_path("complex.pdb"), *out), "does not fit"),
+        ((bundled_run, "--reference", unsaid, "--top", POCKET, *out), "--interval"),
+        ((bundled_run, "--ligand", "ABC", *out), "'ABC' found 0 times"),
+        ((bundled_run, "--sdf", tmp_path / "a.sdf", *out), "no such file"),
+        ((bundled_run, "--reference", xtc, "--top", POCKET, "--top", POCKET, *out), "2 topologies for 1"),
+        ((bundled_run, "--out", POCKET), "is a file"),
+    ]
+    for arguments, message in cases:
+        status, errors = run_compare(capsys, *arguments)
+        assert (status, len(errors.splitlines())) == (2, 1), (arguments, errors)
+        assert message in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_scripts_name_files_that_are_there(compared: Path) -> None:
+    for script in ("view.pml", "view.vmd"):
+        text = (compared / script).read_text()
+        files = set(re.findall(r"[\w-]+\.(?:pdb|xtc)", text))
+        assert len(files) == 6
+        assert all((compared / name).is_file() for name in files)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pymol") is None, reason="PyMOL is not installed")
+def test_pymol_draws_the_scene(compared: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "scene.png"
+    script = compared / "shot.pml"
+    script.write_text(
+        f"@view.pml\nframe 10\nray 400,300\npng {picture}\n"
+        "print('states', cmd.count_states('NeuralMD'), 'ligand', cmd.count_atoms('r1 and resn 0WC'))\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["pymol", "-cq", "shot.pml"],
+        cwd=compared,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert "states 36 ligand 43" in done.stdout
+    assert "Error" not in done.stdout + done.stderr
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("vmd") is None, reason="VMD is not installed")
+def test_vmd_reads_the_scene(compared: Path) -> None:
+    command = ["vmd", "-dispdev", "none", "-e", "view.vmd", "-eofexit"]
+    done = subprocess.run(
+        command,
+        cwd=compared,
+        input="puts [molinfo 0 get numframes]\nquit\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "36" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_page_in_a_browser(compared: Path, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'openmm_neuralmd[browser]'")
+    from PIL import Image
+
+    messages: list[str] = []
+    requests: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1120, "height": 900})
+        page.on("console", lambda m: messages.append(f"{m.type}: {m.text}"))
+        page.on("pageerror", lambda e: messages.append(str(e)))
+        page.on("request", lambda r: requests.append(r.url))
+        page.goto((compared / "report.html").as_uri())
+        page.wait_for_function("window.panels !== undefined")
+        before = page.inner_text("#clock-left")
+        page.click("#play")
+        page.wait_for_timeout(1500)
+        page.click("#play")
+        assert page.inner_text("#clock-left") != before
+        pictures = {}
+        for side in ("left", "right"):
+            page.locator(f"#screen-{side}").screenshot(path=str(tmp_path / f"{side}.png"))
+            pictures[side] = np.asarray(Image.open(tmp_path / f"{side}.png").convert("RGB")).astype(int)
+        page.select_option("#reference", "2")
+        page.screenshot(path=str(tmp_path / "page.png"))
+        browser.close()
+    assert messages == []
+    assert [r for r in requests if not r.startswith(("data:", "file:"))] == []
+    red, blue = pictures["left"], pictures["right"]  # the ligand's carbon atoms have the colour of the trajectory
+    assert np.count_nonzero((red[..., 0] > 1.6 * red[..., 1]) & (red[..., 0] > 100)) > 500
+    assert np.count_nonzero((blue[..., 2] > 1.3 * blue[..., 0]) & (blue[..., 2] > 80)) > 500

@@ -1,0 +1,146 @@
+"""Verdicts: MD passes, a frozen ligand never does, a broken one is called broken."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from openmm_neuralmd.analysis.bundled import load_bundled_replicas, load_bundled_site
+from openmm_neuralmd.analysis.comparison import (
+    BLIND,
+    CLOSE,
+    Comparison,
+    align_intervals,
+    compare,
+    describe_overall,
+    give_verdict,
+)
+from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
+from openmm_neuralmd.analysis.observation import Observation
+from openmm_neuralmd.analysis.site import BindingSite
+from openmm_neuralmd.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def site() -> BindingSite:
+    return load_bundled_site()
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[Observation]:
+    """Both replicas in halves of 1.44 ns, every 16 ps: four samples of the same motion."""
+    halves = []
+    for replica in load_bundled_replicas():
+        for k in range(2):
+            positions = replica.positions[180 * k : 180 * (k + 1)]
+            halves.append(replace(replica, label=f"{replica.label}-{k}", positions=positions).resample(2))
+    return halves
+
+
+def freeze(site: BindingSite, like: Observation) -> Observation:
+    still = np.broadcast_to(site.pose, (like.n_frames, *site.pose.shape))
+    return Observation("frozen", "", like.interval, still, clashes=np.zeros(like.n_frames))
+
+
+def judge(run: Observation, references: list[Observation], site: BindingSite) -> Comparison:
+    return compare(run, references, freeze(site, run), site)
+
+
+def get_verdicts(comparison: Comparison) -> dict[str, str]:
+    return {j.subject.key: j.verdict for j in comparison.judgements if j.verdict}
+
+
+def test_md_is_as_close_as_md(parts: list[Observation], site: BindingSite) -> None:
+    verdicts = get_verdicts(judge(parts[3], [parts[0], parts[2]], site))
+    assert list(verdicts.values()).count(CLOSE) >= 6
+    assert BROKEN not in verdicts.values()
+
+
+def test_a_frozen_run_never_gets_a_green_light(parts: list[Observation], site: BindingSite) -> None:
+    still = replace(freeze(site, parts[0]), label="run")
+    comparison = judge(still, [parts[0], parts[2]], site)
+    assert CLOSE not in get_verdicts(comparison).values()
+    assert "as close to MD as MD is to itself in 0" in describe_overall(comparison)
+
+
+def test_too_much_motion_is_worse_or_broken(parts: list[Observation], site: BindingSite) -> None:
+    mean = parts[1].positions.mean(axis=0)
+    wild = replace(parts[1], label="wild", positions=mean + 3.0 * (parts[1].positions - mean))
+    verdicts = get_verdicts(judge(wild, [parts[0], parts[2]], site))
+    assert {verdicts[k] for k in ("rmsf", "sliding_rmsf", "pair_distances", "bonds")} <= {WORSE, BROKEN}
+
+
+def test_wrong_speed_is_seen_though_every_distribution_fits(parts: list[Observation], site: BindingSite) -> None:
+    order = np.argsort(parts[1].positions[:, 26, 0])  # the same frames, sorted: no distribution changes
+    slow = replace(parts[1], label="slow", positions=parts[1].positions[order])
+    shuffled = np.random.default_rng(0).permutation(len(order))
+    fast = replace(parts[1], label="fast", positions=parts[1].positions[shuffled])
+    slow_found, fast_found, true = (
+        {j.subject.key: j for j in judge(run, [parts[0], parts[2]], site).judgements} for run in (slow, fast, parts[1])
+    )
+    assert [slow_found["rmsf"].run, fast_found["rmsf"].run] == pytest.approx([true["rmsf"].run] * 2)
+    assert slow_found["autocorrelation"].run > 1.5 * true["autocorrelation"].run
+    assert fast_found["step"].run > 1.5 * true["step"].run
+
+
+def test_a_torn_ligand_is_broken(parts: list[Observation], site: BindingSite) -> None:
+    torn = parts[1].positions.copy()
+    torn[5, 3] += 0.1
+    checks = {c.key: c for c in judge(replace(parts[1], positions=torn, label="torn"), parts[:1], site).integrity}
+    assert checks["bonds_worst"].verdict == BROKEN
+    mirrored = parts[1].positions * np.array([1, 1, -1], dtype=np.float32)
+    comparison = judge(replace(parts[1], positions=mirrored, label="mirror"), parts[:1], site)
+    checks = {c.key: c for c in comparison.integrity}
+    assert checks["inverted"].verdict == BROKEN
+    assert checks["inverted"].values["mirror"] == 100.0
+    assert checks["bonds_worst"].verdict != BROKEN
+    assert "The molecule is damaged" in describe_overall(comparison)
+
+
+@pytest.mark.parametrize(
+    ("run", "yardstick", "frozen", "verdict"),
+    [
+        (1.0, 1.0, 5.0, CLOSE),
+        (1.5, 1.0, 1.6, CLOSE),
+        (1.0, 1.0, 1.4, BLIND),
+        (1.6, 1.0, 1.2, WORSE),
+        (10.1, 1.0, 1.0, BROKEN),
+        (1.0, 1.0, float("nan"), CLOSE),
+        (1.0, 0.0, 1.0, ""),
+        (float("nan"), 1.0, 1.0, ""),
+    ],
+)
+def test_verdict_table(run: float, yardstick: float, frozen: float, verdict: str) -> None:
+    assert give_verdict(run, yardstick, frozen)[0] == verdict
+
+
+def test_one_reference_is_cut_in_two(parts: list[Observation], site: BindingSite) -> None:
+    comparison = judge(parts[1], parts[:1], site)
+    assert comparison.block_frames == 45
+    assert not comparison.has_replicas
+    assert any("Only one reference" in note for note in comparison.notes)
+
+
+def test_blocks_are_as_long_as_the_shortest(parts: list[Observation], site: BindingSite) -> None:
+    short = replace(parts[2], positions=parts[2].positions[:30])
+    assert judge(parts[1], [parts[0], short], site).block_frames == 30
+
+
+def test_intervals_are_aligned(parts: list[Observation], site: BindingSite) -> None:
+    fine = load_bundled_replicas()[0]
+    aligned, interval = align_intervals([parts[0], fine])
+    assert (interval, aligned[1].n_frames) == (16.0, 180)
+    odd = replace(parts[2], interval=23.0)
+    assert align_intervals([parts[0], odd])[1] is None
+    comparison = judge(parts[1], [odd], site)
+    assert "autocorrelation" not in get_verdicts(comparison)
+    assert "rmsf" in get_verdicts(comparison)
+    assert comparison.path_metrics == {}
+    assert any("no common multiple" in note for note in comparison.notes)
+
+
+def test_one_frame_is_refused(parts: list[Observation], site: BindingSite) -> None:
+    with pytest.raises(InputError, match="1 frame"):
+        judge(replace(parts[0], positions=parts[0].positions[:1]), parts[2:3], site)
+    with pytest.raises(InputError, match="no reference"):
+        judge(parts[0], [], site)
