@@ -37,6 +37,7 @@ setup(
         "test": ["pytest>=8", "ruff==0.17.5", "mypy==2.4.1", "MDAnalysis>=2.7"],
         "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"],
         "gromacs": ["MDAnalysis>=2.7"],
+        "browser": ["playwright>=1.45"],
         "torchforce": ["openmmtorch>=1.5"],
     },
     entry_points={"console_scripts": ["neuralmd=openmm_neuralmd.cli:main"]},

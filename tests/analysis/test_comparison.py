@@ -70,17 +70,10 @@ def test_too_much_motion_is_worse_or_broken(parts: list[Observation], site: Bind
     assert {verdicts[k] for k in ("rmsf", "sliding_rmsf", "pair_distances", "bonds")} <= {WORSE, BROKEN}
 
 
-def test_wrong_speed_is_seen(parts: list[Observation], site: BindingSite) -> None:
-    n_frames = parts[1].n_frames
-    slow = replace(parts[1], label="slow", positions=parts[1].positions[np.arange(n_frames) // 3])
-    shuffled = np.random.default_rng(0).permutation(n_frames)  # the same frames: no distribution changes
-    fast = replace(parts[1], label="fast", positions=parts[1].positions[shuffled])
-    slow_found, fast_found, true = (
-        {j.subject.key: j for j in judge(run, [parts[0], parts[2]], site).judgements} for run in (slow, fast, parts[1])
-    )
-    assert fast_found["rmsf"].run == pytest.approx(true["rmsf"].run)
-    assert fast_found["step"].run > 1.5 * true["step"].run
-    assert slow_found["step"].run > 5.0 * true["step"].run
+def test_slow_motion_is_seen(parts: list[Observation], site: BindingSite) -> None:
+    slow = replace(parts[1], label="slow", positions=parts[1].positions[np.arange(parts[1].n_frames) // 3])
+    verdicts = get_verdicts(judge(slow, [parts[0], parts[2]], site))
+    assert verdicts["step"] in (WORSE, BROKEN)
 
 
 def test_a_torn_ligand_is_broken(parts: list[Observation], site: BindingSite) -> None:
