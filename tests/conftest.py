@@ -26,6 +26,18 @@ def platform(request: pytest.FixtureRequest) -> Platform:
     return Platform.getPlatformByName(request.param)
 
 
+@pytest.fixture(params=["Reference", "CPU", "OpenCL", "CUDA"])
+def any_platform(request: pytest.FixtureRequest) -> Platform:
+    """Each OpenMM platform of this machine, in double precision where it can be chosen; none is preferred."""
+    names = [Platform.getPlatform(k).getName() for k in range(Platform.getNumPlatforms())]
+    if request.param not in names:
+        pytest.skip(f"OpenMM finds no {request.param} device here (OpenCL on the CPU: install pocl-opencl-icd)")
+    chosen = Platform.getPlatformByName(request.param)
+    if "Precision" in chosen.getPropertyNames():
+        chosen.setPropertyDefaultValue("Precision", "double")
+    return chosen
+
+
 @pytest.fixture(scope="session")
 def model_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Model files of small untrained networks, by kind: "ode" and "sde"."""

@@ -63,6 +63,7 @@ class NeuralMDForce(mm.PythonForce):
     Attributes:
         model: The bound model.
         computation: The callable that OpenMM evaluates.
+        held: What ``add_to`` held fixed; None before it, and where the force was added without.
 
     Raises:
         InputError: If the seed is out of range.
@@ -74,6 +75,7 @@ class NeuralMDForce(mm.PythonForce):
         self.model: BoundModel = model.bind(self.complex) if isinstance(model, Model) else model
         self.seed = check_seed(seed)
         self.projection = projection
+        self.held: HeldFixed | None = None
         ligand = self.complex.ligand
         if self.model.n_atoms != ligand.n_atoms:
             raise ModelContractError(
@@ -106,10 +108,10 @@ class NeuralMDForce(mm.PythonForce):
         check_ligand(system, self.complex)
         self.setForceGroup(_find_free_group(forces))
         self.setUsesPeriodicBoundaryConditions(system.usesPeriodicBoundaryConditions())
-        held = hold_surroundings(system, self.complex)
+        self.held = hold_surroundings(system, self.complex)
         system.addForce(self)
         self._system = system  # the System owns the C++ force from now on: it must not go first
-        return held
+        return self.held
 
     def __copy__(self) -> "NeuralMDForce":
         duplicate = NeuralMDForce(self.complex, self.model, seed=self.seed, projection=self.projection)

@@ -133,6 +133,8 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
             self.addComputePerDof("v", f"v + {a}/dt")  # first: moving x would call for another evaluation
             self.addComputePerDof("x", f"x + {a}")
+        if force.held is not None:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
+            self.addConstrainPositions()
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))
 
     def step(self, steps: int) -> None:
