@@ -87,6 +87,8 @@ def prepare_complex(
     molecule, origin = _read_chemistry(parts.ligand.name, smiles, sdf, fetch)
     prepared = prepare_ligand(parts.ligand, molecule, origin)
     platform = _choose_platform()
+    kept = {str(r) for r in _list_residues(parts)}
+    locations = [note for note in structure.record["alternate_locations"] if note.split()[0] in kept]
     renamed = _shorten_names(parts)
     protein = complete_protein(parts.polymers, [parts.ligand, *parts.surroundings], max_gap=max_gap, platform=platform)
     topology, positions = protein.topology, protein.positions
@@ -100,6 +102,7 @@ def prepare_complex(
         "source": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
         "ligand_selection": f"{parts.ligand.name}:{parts.ligand.chain}:{parts.ligand.number}",
         **structure.record,
+        "alternate_locations": locations,
         **parts.record,
         "renamed": renamed,
         **protein.record,
@@ -144,9 +147,13 @@ def _choose_platform() -> Platform:
     return Platform.getPlatformByName("CPU" if "CPU" in names else "Reference")
 
 
+def _list_residues(parts: Parts) -> list[Residue]:
+    return [*(r for p in parts.polymers for r in p.residues), parts.ligand, *parts.surroundings]
+
+
 def _shorten_names(parts: Parts) -> list[str]:
     """Give long chain identifiers a letter and a long ligand name "LIG", since PDB files hold no longer ones."""
-    residues = [*(r for p in parts.polymers for r in p.residues), parts.ligand, *parts.surroundings]
+    residues = _list_residues(parts)
     notes = []
     taken = {r.chain for r in residues if len(r.chain) == 1}
     free = iter([c for c in _CHAIN_LETTERS if c not in taken])

@@ -20,6 +20,7 @@ from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.preparation.structure import Atom, Polymer, Residue, compute_distance
 
 _PEPTIDE_BOND_A = 2.0  # C-N farther apart than this are not bonded (0.13 nm is the bond)
+_HYDROGEN_LENGTHS_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}  # of the Amber force fields
 _SEED = 1  # of the random directions in which PDBFixer and Modeller start to place atoms
 _CAPS = ("ACE", "NME")
 _VARIANTS = {
@@ -179,6 +180,7 @@ def add_hydrogens(
         if state is not None and (given is not None or residue.name in ("HIS", "CYS"))
     }
     xyz = np.array(modeller.positions.value_in_unit(unit.nanometer))
+    _set_bond_lengths(modeller.topology, xyz, topology)
     return modeller.topology, xyz, states
 
 
@@ -258,6 +260,17 @@ def _read_variant(residue: Residue) -> str | None:
         telling, states = _VARIANTS[residue.name]
         return states.get(frozenset(telling & set(residue.hydrogens)))
     return None
+
+
+def _set_bond_lengths(topology: Topology, positions: np.ndarray, before: Topology) -> None:
+    """Bring added hydrogens to the usual distance along their bond: Modeller's repulsion leaves them 0.01 nm off."""
+    had = {(a.residue.index, a.name) for a in before.atoms()}
+    for bond in topology.bonds():
+        for parent, atom in (bond, bond[::-1]):
+            length = _HYDROGEN_LENGTHS_NM.get(parent.element.symbol)
+            if atom.element.symbol == "H" and length and (atom.residue.index, atom.name) not in had:
+                direction = positions[atom.index] - positions[parent.index]
+                positions[atom.index] = positions[parent.index] + length * direction / np.linalg.norm(direction)
 
 
 def _describe(residue: Any) -> str:

@@ -11,8 +11,8 @@ from openmm_neuralmd.complex import is_reserved_name
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.preparation.structure import Polymer, Residue, Structure, compute_distance
 
-POCKET_A = 10.0  # the reach of the default model: chains and molecules that come closer are kept
-_NOTABLE_A = 5.0  # a kept molecule this near the ligand is worth a warning
+POCKET_A = 10.0  # the reach of the default model
+CONTACT_A = 5.0  # chains this near the ligand hold it; farther ones are mostly crystal neighbours
 _BOND_TOLERANCE_A = 0.2  # beyond the sum of the covalent radii of Cordero et al. (2008), doi:10.1039/b801115j
 
 
@@ -35,7 +35,7 @@ def select_parts(
     Args:
         structure: Of ``read_structure``.
         ligand: NAME, NAME:CHAIN or NAME:CHAIN:NUMBER.
-        chains: Protein chains to keep, where the ligand is looked for too; those within ``POCKET_A`` of it if None.
+        chains: Protein chains to keep, where the ligand is looked for too; those within ``CONTACT_A`` of it if None.
         remove: Names of ions or molecules to leave out.
 
     Raises:
@@ -53,11 +53,20 @@ def select_parts(
     pose = chosen.positions
     kept: list[Polymer] = []
     left_out: list[Polymer] = []
+    warnings = []
     for polymer in structure.polymers:
-        near = min(compute_distance(pose, r.positions) for r in polymer.residues) <= POCKET_A
-        (kept if (near if chains is None else polymer.chain in chains) else left_out).append(polymer)
+        distance = min(compute_distance(pose, r.positions) for r in polymer.residues)
+        if distance <= CONTACT_A if chains is None else polymer.chain in chains:
+            kept.append(polymer)
+            continue
+        left_out.append(polymer)
+        if chains is None and distance <= POCKET_A:
+            warnings.append(
+                f"chain {polymer.chain} was left out, {distance:.1f} A from the ligand and in the models' reach of "
+                f"{POCKET_A:g} A; if it belongs to the pocket, keep it with --chain"
+            )
     if not any(p.is_peptide for p in kept):
-        where = f"chain {', '.join(chains)}" if chains else f"within {POCKET_A:g} A of {chosen}"
+        where = f"chain {', '.join(chains)}" if chains else f"within {CONTACT_A:g} A of {chosen}"
         found = ", ".join(p.chain for p in left_out if p.is_peptide) or "none"
         raise InputError(f"no protein {where} (protein chains: {found}); choose others with --chain")
     groups: dict[str, list[Residue]] = {"waters": [], "kept": [], "removed": [], "elsewhere": []}
@@ -77,11 +86,11 @@ def select_parts(
         "molecules_removed": [str(r) for r in groups["removed"]],
         "molecules_left_out_elsewhere": [str(r) for r in groups["elsewhere"]],
     }
-    warnings = [
+    warnings += [
         f"{r} stays {compute_distance(pose, r.positions):.1f} A from the ligand without acting on it: the models know "
         "protein and ligand only"
         for r in groups["kept"]
-        if compute_distance(pose, r.positions) <= _NOTABLE_A
+        if compute_distance(pose, r.positions) <= CONTACT_A
     ]
     return Parts(chosen, kept, groups["kept"], record, warnings)
 

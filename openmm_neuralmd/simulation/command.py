@@ -67,6 +67,8 @@ def run_simulate(args: argparse.Namespace) -> None:
         print(json.dumps(record, indent=2))
     else:
         print(describe_run(files, record["held_fixed"]))
+        if record["applicability"]:
+            print(f"model    {record['applicability']['statement']}")
 
 
 def describe_run(files: RunFiles, held_fixed: str) -> str:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import openmm_neuralmd
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import BoundModel, Model
 from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
 from openmm_neuralmd.simulation.directory import (
@@ -105,6 +107,7 @@ def simulate(
         "ligand": complex_.ligand.name,
         "model_path": str(force.model.path),
         "model_metadata": dict(model.metadata) if isinstance(model, Model) else None,
+        "applicability": asdict(assess_applicability(complex_, model.metadata)) if isinstance(model, Model) else None,
         "snapshot_interval_ps": force.model.snapshot_interval,
         "timestep_ps": integrator.getStepSize()._value,
         "held_fixed": str(held),

@@ -1,0 +1,67 @@
+"""What a model knows of a complex: its own, a mirror image, another one."""
+
+import pytest
+from rdkit import Chem
+
+from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.models.applicability import assess_applicability, build_molecule, describe_training_complex
+from tests.helpers import make_complex
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Complex:
+    return load_bundled_complex()
+
+
+def train_on(*complexes: Complex) -> dict[str, object]:
+    return {"training": {"complexes": [describe_training_complex(c) for c in complexes]}}
+
+
+def test_description_holds_ligand_and_sequence(bundled: Complex) -> None:
+    described = describe_training_complex(bundled)
+    assert described["ligand_smiles"] == "C[C@@](O)(C#Cc1ccc2c(c1)N(c1nc(N)ncc1Cl)CC2)c1nccs1"
+    assert len(described["sequence"]) == bundled.protein.n_residues
+    assert described["sequence"].startswith("PVEEYLVHALQ")
+
+
+def test_its_own_complex_is_seen(bundled: Complex) -> None:
+    found = assess_applicability(bundled, train_on(bundled))
+    assert (found.is_seen, found.ligand_similarity, found.sequence_identity) == (True, 1.0, 1.0)
+    assert "was trained on this ligand" in found.statement
+
+
+def test_bundled_models_are_known_by_their_source(bundled: Complex) -> None:
+    assert assess_applicability(bundled, {"training": {"complex": "bundled 4G3E"}}).is_seen
+
+
+def test_another_complex_is_not(bundled: Complex) -> None:
+    found = assess_applicability(make_complex("CC(C)(C)CO"), train_on(bundled))
+    assert found.is_seen is False
+    assert found.ligand_similarity < 0.3
+    assert "never saw this complex" in found.statement
+
+
+def test_the_nearest_of_several_counts(bundled: Complex) -> None:
+    own = make_complex()
+    found = assess_applicability(own, train_on(bundled, own))
+    assert found.is_seen
+    assert "never saw" in assess_applicability(own, train_on(bundled)).statement
+
+
+def test_enantiomer_is_another_ligand() -> None:
+    first, mirror = make_complex("C[C@@H](O)c1ccccc1"), make_complex("C[C@H](O)c1ccccc1")
+    found = assess_applicability(mirror, train_on(first))
+    assert found.is_seen is False
+    assert found.ligand_similarity == 1.0
+    assert "never saw this ligand" in found.statement
+
+
+def test_silent_model_file_is_said() -> None:
+    found = assess_applicability(make_complex(), {"training": {}})
+    assert found.is_seen is None
+    assert "does not say" in found.statement
+
+
+@pytest.mark.parametrize("smiles", ["C[NH2+]CC(=O)[O-]", "CC#N", "C/C=C/C", "C=C[C@@H](O)C#N"])
+def test_molecule_has_charges_hydrogens_and_stereo(smiles: str) -> None:
+    assert Chem.MolToSmiles(build_molecule(make_complex(smiles))) == Chem.CanonSmiles(smiles)
