@@ -20,6 +20,7 @@ from openmm_neuralmd.errors import InputError
 CLOSE_RATIO = 1.5
 """Up to this many times MD's own distance counts as close: one pair of replicas does not fix that distance better."""
 BROKEN_RATIO = 10.0
+MAX_BLOCKS = 12
 INTERVAL_TOLERANCE = 0.01
 
 CLOSE, BLIND = "as close to MD as MD is to itself", "tells nothing"
@@ -240,7 +241,10 @@ def give_verdict(run: float, yardstick: float, frozen: float) -> tuple[str, str]
 
 
 def _cut(features: np.ndarray, length: int) -> list[np.ndarray]:
-    return [features[k * length : (k + 1) * length] for k in range(max(1, len(features) // length))]
+    """Consecutive blocks; of a long trajectory ``MAX_BLOCKS``, evenly spread, so that time stays linear."""
+    n_blocks = max(1, len(features) // length)
+    chosen = np.unique(np.linspace(0, n_blocks - 1, min(n_blocks, MAX_BLOCKS)).round().astype(int))
+    return [features[k * length : (k + 1) * length] for k in chosen]
 
 
 def _average(prop: Property, first: list[np.ndarray], second: list[np.ndarray]) -> float:

@@ -32,12 +32,13 @@ def find_contacts(ligand: np.ndarray, residues: list[np.ndarray], *, cutoff: flo
 
 
 def list_hydrogen_bond_candidates(
-    topology: mdtraj.Topology, ligand: set[int], residues: dict[int, int]
+    topology: mdtraj.Topology, bonds: np.ndarray, ligand: set[int], residues: dict[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Donor, hydrogen, acceptor of every hydrogen bond that could form between ligand and residues.
 
     Args:
-        topology: With bonds between donors and their hydrogens.
+        topology: Elements of the atoms.
+        bonds: Atom pairs, those of donors with their hydrogens among them, (n_bonds, 2).
         ligand: Atom indices of the ligand.
         residues: Column of each atom of the residues.
 
@@ -46,11 +47,12 @@ def list_hydrogen_bond_candidates(
         topology has no hydrogens.
     """
     donors = []
-    for a, b in topology.bonds:
-        heavy, hydrogen = (a, b) if b.element.symbol == "H" else (b, a)
-        if hydrogen.element.symbol == "H" and heavy.element.symbol in _DONORS:
-            donors.append((heavy.index, hydrogen.index))
-    acceptors = [a.index for a in topology.atoms if a.element.symbol in _ACCEPTORS]
+    symbols = [a.element.symbol if a.element is not None else "" for a in topology.atoms]
+    for a, b in np.asarray(bonds).tolist():
+        heavy, hydrogen = (a, b) if symbols[b] == "H" else (b, a)
+        if symbols[hydrogen] == "H" and symbols[heavy] in _DONORS:
+            donors.append((heavy, hydrogen))
+    acceptors = [k for k, symbol in enumerate(symbols) if symbol in _ACCEPTORS]
     triples, columns = [], []
     for donor, hydrogen in donors:
         for acceptor in acceptors:

@@ -161,7 +161,7 @@ class _Selection:
         for column, r in pairs:
             pocket_heavy[column] = np.array([place[a.index] for a in r.atoms if place[a.index] in heavy])
             columns.update({place[a.index]: column for a in r.atoms})
-        candidates, candidate_columns = list_hydrogen_bond_candidates(topology, ligand, columns)
+        candidates, candidate_columns = list_hydrogen_bond_candidates(topology, bonds, ligand, columns)
         has_hydrogens = all(
             any(a.element.symbol == "H" for a in topology.atoms if (a.index in ligand) is side)
             for side in (True, False)

@@ -110,6 +110,15 @@ def test_without_hydrogens(replica: mdtraj.Trajectory, r1: Observation, site: Bi
     assert "no hydrogens" in found.notes[0]
 
 
+def test_gromacs_gro_has_no_bonds(
+    replica: mdtraj.Trajectory, r1: Observation, site: BindingSite, tmp_path: Path
+) -> None:
+    replica[0].save_gro(str(tmp_path / "a.gro"))
+    found = observe(open_trajectory(get_bundled_path("r1_pocket.xtc"), tmp_path / "a.gro"), site)
+    assert np.array_equal(found.positions, r1.positions)
+    assert np.array_equal(found.hydrogen_bonds, r1.hydrogen_bonds)
+
+
 def test_cut_molecules_without_a_box(replica: mdtraj.Trajectory, site: BindingSite, tmp_path: Path) -> None:
     cut = replica[:2]
     cut.xyz[:, cut.topology.select("resname '0WC'")[:10]] += 4.0
