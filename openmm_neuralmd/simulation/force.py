@@ -6,17 +6,19 @@ parameter, set by ``NeuralMDIntegrator``, says what the next evaluation returns;
 
 import hashlib
 import os
-from dataclasses import replace
+import pickle
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import openmm as mm
 import torch
 from openmm import unit
 
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.complex import Complex, Ligand
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.models.export import BoundModel, Model, load_model
 from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
@@ -46,6 +48,30 @@ class Stage(IntEnum):
     FORCE = 0  # F(x) [kJ/mol/nm], with the masses of the elements
     ACCELERATION = 1  # F(x)/m + B(x) xi / sqrt(timestep) [nm/ps^2]; independent of the System's masses
     PROJECTION = 2  # displacement [nm] to positions with whole bonds
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What an integrator must know of the force.
+
+    Attributes:
+        force_group: Of the force in its System.
+        snapshot_interval: [ps].
+        friction: [1/snapshot].
+        scheme, steps_per_snapshot: The model's own.
+        has_noise: Whether the model is a Langevin one.
+        projection: Whether bonds are brought back after each step.
+        is_held: Whether hydrogens follow and everything else is fixed.
+    """
+
+    force_group: int
+    snapshot_interval: float
+    friction: float
+    scheme: str
+    steps_per_snapshot: int
+    has_noise: bool
+    projection: bool
+    is_held: bool
 
 
 class NeuralMDForce(mm.PythonForce):
@@ -113,11 +139,30 @@ class NeuralMDForce(mm.PythonForce):
         self._system = system  # the System owns the C++ force from now on: it must not go first
         return self.held
 
+    def get_step_settings(self) -> StepSettings:
+        """What ``NeuralMDIntegrator`` must know."""
+        return self.computation.get_step_settings(self.getForceGroup(), is_held=self.held is not None)
+
     def __copy__(self) -> "NeuralMDForce":
         duplicate = NeuralMDForce(self.complex, self.model, seed=self.seed, projection=self.projection)
         duplicate.setForceGroup(self.getForceGroup())
         duplicate.setUsesPeriodicBoundaryConditions(self.usesPeriodicBoundaryConditions())
         return duplicate
+
+
+def read_step_settings(system: mm.System) -> StepSettings:
+    """What an integrator must know of the force in a System, also after XML or a copy.
+
+    Raises:
+        InputError: If the System holds no NeuralMDForce, or one whose model has no file.
+    """
+    force = next((f for f in system.getForces() if f.getName() == FORCE_NAME), None)
+    if force is None:
+        raise InputError("the System holds no NeuralMDForce: add one with force.add_to(system)")
+    content = ElementTree.fromstring(mm.XmlSerializer.serialize(force)).get("function", "")
+    computation: LigandComputation = pickle.loads(bytes.fromhex(content))
+    is_held = any(system.getParticleMass(i)._value == 0.0 for i in range(system.getNumParticles()))
+    return computation.get_step_settings(force.getForceGroup(), is_held=is_held)
 
 
 def compute_physical_energy(context: mm.Context) -> unit.Quantity:
@@ -145,15 +190,34 @@ class LigandComputation:
     last_step = 0
 
     def __init__(self, complex_: Complex, model: BoundModel, *, seed: int, projection: bool) -> None:
-        # topology and positions of the whole System are not needed, and not pickled
-        self._set_up(replace(complex_, topology=None, positions=np.empty((0, 3))), seed, projection)
         self._model: BoundModel | None = model
+        self._settings: dict[str, Any] = {
+            # topology and positions of the whole System are not needed, and not pickled
+            "complex": replace(complex_, topology=None, positions=np.empty((0, 3))),
+            "path": str(model.path),
+            "sha256": model.sha256,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "seed": seed,
+            "step": {
+                "snapshot_interval": model.snapshot_interval,
+                "friction": model.friction,
+                "scheme": model.scheme,
+                "steps_per_snapshot": model.steps_per_snapshot,
+                "has_noise": model.n_noise > 0,
+                "projection": projection,
+            },
+        }
+        self._set_up()
 
-    def _set_up(self, complex_: Complex, seed: int, projection: bool) -> None:
-        self._complex, self._seed = complex_, seed
-        self._image = LigandImage(complex_.ligand)
-        self._projection = BondProjection(complex_.ligand) if projection else None
+    def _set_up(self) -> None:
+        ligand: Ligand = self._settings["complex"].ligand
+        self._masses = ligand.masses[:, None]
+        self._image = LigandImage(ligand)
+        self._projection = BondProjection(ligand) if self._settings["step"]["projection"] else None
         self.n_projections = self.n_iterations = self.last_iterations = 0
+
+    def get_step_settings(self, force_group: int, *, is_held: bool) -> StepSettings:
+        return StepSettings(force_group=force_group, is_held=is_held, **self._settings["step"])
 
     def __call__(self, state: mm.State) -> tuple[float, np.ndarray]:
         try:
@@ -182,7 +246,7 @@ class LigandComputation:
         if not np.isfinite(acceleration).all():
             raise NonFiniteStateError(f"step {step + 1}: the model's force is NaN or infinite")
         if stage == Stage.FORCE:
-            acceleration *= self._complex.ligand.masses[:, None]  # 1 Da nm/ps^2 is 1 kJ/mol/nm
+            acceleration *= self._masses  # 1 Da nm/ps^2 is 1 kJ/mol/nm
         return acceleration
 
     def _compute_acceleration(self, positions: np.ndarray, step: int, timestep: float, stage: int) -> np.ndarray:
@@ -191,7 +255,7 @@ class LigandComputation:
         with torch.inference_mode():  # here, because OpenMM may call from a thread of its own
             x = torch.from_numpy(ANGSTROM_PER_NM * positions).to(model.dtype).unsqueeze(0)
             if stage == Stage.ACCELERATION and model.n_noise > 0:
-                increments = draw_increments(self._seed, step, model.n_noise)
+                increments = draw_increments(self._settings["seed"], step, model.n_noise)
                 force, noise = model.compute_force_and_noise(x, torch.from_numpy(increments).to(model.dtype)[None])
                 scale = (timestep / model.snapshot_interval) ** -0.5
                 acceleration = force / model.masses[:, None] + scale * noise
@@ -214,25 +278,19 @@ class LigandComputation:
 
     def _load(self) -> BoundModel:
         """Find, check and bind the model file that a pickled computation names."""
-        path = find_model_file(Path(self._path), self._sha256)
-        self._model = load_model(path).bind(self._complex, dtype=getattr(torch, self._dtype))
+        settings = self._settings
+        path = find_model_file(Path(settings["path"]), settings["sha256"])
+        self._model = load_model(path).bind(settings["complex"], dtype=getattr(torch, settings["dtype"]))
         return self._model
 
     def __getstate__(self) -> dict[str, Any]:
-        path, sha256, dtype = (
-            (str(self._model.path), self._model.sha256, str(self._model.dtype).removeprefix("torch."))
-            if self._model is not None
-            else (self._path, self._sha256, self._dtype)
-        )
-        if not sha256:
+        if not self._settings["sha256"]:
             raise ModelContractError("the model was not loaded from a file, so a System with its force cannot be saved")
-        settings = {"seed": self._seed, "projection": self._projection is not None}
-        return {"complex_": self._complex, "path": path, "sha256": sha256, "dtype": dtype, **settings}
+        return self._settings
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set_up(state["complex_"], state["seed"], state["projection"])
-        self._path, self._sha256, self._dtype = state["path"], state["sha256"], state["dtype"]
-        self._model = None
+        self._settings, self._model = state, None
+        self._set_up()
 
 
 def find_model_file(path: Path, sha256: str) -> Path:

@@ -18,6 +18,7 @@ from openmm_neuralmd.simulation.force import (
     LigandComputation,
     NeuralMDForce,
     Stage,
+    read_step_settings,
 )
 
 
@@ -106,34 +107,35 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
     Forces in other groups are not evaluated, and barostats and thermostats do not act.
 
     Args:
-        force: The force, after ``add_to`` or ``addForce`` (its force group is built into the program).
+        force: The force after ``add_to`` or ``addForce`` (its force group is built into the program), or a System that
+            holds one, read from XML for example.
         scheme: One of ``SCHEMES``; the model's own if None.
         steps_per_snapshot: The model's own if None.
 
     Raises:
-        InputError: If the scheme is unknown or cannot integrate a model with noise, or the number of steps is not
-            positive.
+        InputError: If the scheme is unknown or cannot integrate a model with noise, the number of steps is not
+            positive, or the System holds no NeuralMDForce.
     """
 
     def __init__(
-        self, force: NeuralMDForce, *, scheme: str | None = None, steps_per_snapshot: int | None = None
+        self, force: NeuralMDForce | mm.System, *, scheme: str | None = None, steps_per_snapshot: int | None = None
     ) -> None:
-        model = force.model
-        self.scheme = check_scheme(scheme or model.scheme, has_noise=model.n_noise > 0)
-        self.steps_per_snapshot = model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
+        settings = read_step_settings(force) if isinstance(force, mm.System) else force.get_step_settings()
+        self.scheme = check_scheme(scheme or settings.scheme, has_noise=settings.has_noise)
+        self.steps_per_snapshot = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
         if self.steps_per_snapshot < 1:
             raise InputError(f"steps_per_snapshot is {self.steps_per_snapshot}; give 1 or more")
-        super().__init__(model.snapshot_interval / self.steps_per_snapshot)
-        a = f"f{force.getForceGroup()}"
-        self.addGlobalVariable("friction", model.friction / model.snapshot_interval)
+        super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
+        a = f"f{settings.force_group}"
+        self.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
         self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
         SCHEMES[self.scheme].add_to(self, a)
-        if force.projection:
+        if settings.projection:
             self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
             self.addComputePerDof("v", f"v + {a}/dt")  # first: moving x would call for another evaluation
             self.addComputePerDof("x", f"x + {a}")
-        if force.held is not None:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
+        if settings.is_held:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
             self.addConstrainPositions()
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))
 

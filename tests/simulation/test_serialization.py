@@ -9,7 +9,7 @@ import openmm as mm
 import pytest
 
 from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.errors import ModelContractError
+from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.force import FORCE_NAME, MODEL_PATH_VARIABLE, NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
@@ -46,6 +46,18 @@ def test_xml_and_copies_give_the_same_path(tiny_complex: Complex, own_model: Pat
     assert np.array_equal(run(tiny_complex, read_back, integrator_read_back), expected)
     assert np.array_equal(run(tiny_complex, copied, build(tiny_complex, own_model)[1]), expected)
     assert FORCE_NAME in [f.getName() for f in copied.getForces()]
+
+
+def test_integrator_of_a_system_that_was_read(tiny_complex: Complex, own_model: Path) -> None:
+    system, integrator = build(tiny_complex, own_model)
+    read_back = mm.XmlSerializer.deserialize(mm.XmlSerializer.serialize(system))
+    expected = run(tiny_complex, system, integrator)
+    assert np.array_equal(run(tiny_complex, read_back, NeuralMDIntegrator(read_back)), expected)
+
+
+def test_integrator_of_a_system_without_the_force(tiny_complex: Complex) -> None:
+    with pytest.raises(InputError, match="holds no NeuralMDForce"):
+        NeuralMDIntegrator(build_rigid_system(tiny_complex))
 
 
 def test_xml_names_the_file_and_holds_no_weights(tiny_complex: Complex, own_model: Path) -> None:
