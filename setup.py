@@ -34,11 +34,15 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff==0.17.5", "mypy==2.4.1", "MDAnalysis>=2.7"],
+        "test": ["pytest>=8", "ruff==0.17.5", "mypy==2.4.1", "MDAnalysis>=2.7", "openmmml>=1.8"],
         "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"],
         "gromacs": ["MDAnalysis>=2.7"],
         "browser": ["playwright>=1.45"],
+        "openmm-ml": ["openmmml>=1.8"],
         "torchforce": ["openmmtorch>=1.5"],
     },
-    entry_points={"console_scripts": ["neuralmd=openmm_neuralmd.cli:main"]},
+    entry_points={
+        "console_scripts": ["neuralmd=openmm_neuralmd.cli:main"],
+        "openmmml.potentials": ["neuralmd=openmm_neuralmd.simulation.mlpotential:NeuralMDPotentialImplFactory"],
+    },
 )
