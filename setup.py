@@ -36,7 +36,7 @@ setup(
     extras_require={
         "test": ["pytest>=8", "ruff==0.17.5", "mypy==2.4.1", "MDAnalysis>=2.7", "openmmml>=1.8"],
         "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"],
-        "gromacs": ["MDAnalysis>=2.7"],
+        "gromacs": ["MDAnalysis>=2.7", "parmed>=4.3"],
         "browser": ["playwright>=1.45"],
         "openmm-ml": ["openmmml>=1.8"],
         "torchforce": ["openmmtorch>=1.5"],

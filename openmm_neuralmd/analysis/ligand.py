@@ -158,7 +158,10 @@ def is_ligand_like(residue: mdtraj.core.topology.Residue) -> bool:
 
 
 def build_ligand(
-    topology: mdtraj.Topology, residue: mdtraj.core.topology.Residue, positions: np.ndarray
+    topology: mdtraj.Topology,
+    residue: mdtraj.core.topology.Residue,
+    positions: np.ndarray,
+    cell: np.ndarray | None = None,
 ) -> LigandGraph:
     """The ligand of a topology; bonds from its records, or from distances where it has none.
 
@@ -166,6 +169,7 @@ def build_ligand(
         topology: Holds ``residue``.
         residue: The ligand.
         positions: Of all atoms of the topology [nm], (n_atoms, 3).
+        cell: Box vectors [nm], (3, 3), where the ligand may be cut by the box; its geometry is then of no use.
     """
     heavy = [a for a in residue.atoms if a.element is not None and a.element.atomic_number > 1]
     place = {a.index: k for k, a in enumerate(heavy)}
@@ -176,17 +180,31 @@ def build_ligand(
     if records:
         bonds = np.array([(place[b[0].index], place[b[1].index]) for b in records], dtype=np.int64)
     else:
-        bonds, orders = perceive_bonds(numbers, xyz), [None]
+        bonds, orders = perceive_bonds(numbers, xyz, cell), [None]
     known = None if None in orders else tuple(o for o in orders if o is not None)
     return LigandGraph(residue.name, tuple(a.name for a in heavy), numbers, bonds, known, xyz)
 
 
-def perceive_bonds(atomic_numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Bonds from distances [nm], int64, (n_bonds, 2); for topologies without bond records."""
+def perceive_bonds(atomic_numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray | None = None) -> np.ndarray:
+    """Bonds from distances; for topologies without bond records.
+
+    Args:
+        atomic_numbers: (n_atoms,).
+        positions: [nm], (n_atoms, 3).
+        cell: Box vectors [nm], (3, 3), where the molecule may be cut by the box.
+
+    Returns:
+        int64, (n_bonds, 2).
+    """
     table = Chem.GetPeriodicTable()
     radii = np.array([table.GetRcovalent(int(z)) for z in atomic_numbers]) / 10.0
-    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    distances = np.linalg.norm(compute_nearest_images(positions[:, None] - positions[None], cell), axis=-1)
     return np.argwhere(np.triu(distances < BOND_TOLERANCE * (radii[:, None] + radii[None]), k=1)).astype(np.int64)
+
+
+def compute_nearest_images(vectors: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
+    """Vectors [nm], (..., 3), less whole box vectors; right for vectors much shorter than the box."""
+    return vectors if cell is None else vectors - np.round(vectors @ np.linalg.inv(cell)) @ cell
 
 
 def match_ligands(wanted: LigandGraph, found: LigandGraph) -> np.ndarray:

@@ -4,20 +4,16 @@ from dataclasses import dataclass, replace
 
 import mdtraj
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, connected_components
-from scipy.spatial import cKDTree
 
 from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds, list_hydrogen_bond_candidates
-from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands, perceive_bonds
+from openmm_neuralmd.analysis.imaging import Molecules, find_molecules, make_whole
+from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands
 from openmm_neuralmd.analysis.site import BindingSite, list_residues, map_pocket
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile
 from openmm_neuralmd.analysis.validity import count_clashes
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 MAX_VIEW_FRAMES = 100
-_BROKEN_BOND_NM = 0.4  # no bond is this long; a longer one is cut by the periodic box
-_LARGE_MOLECULE = 200
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def observe(file: TrajectoryFile, site: BindingSite) -> Observation:
     view = _View()
     order = None
     for chunk in file.iterate(selection.atoms, notes):
-        _make_whole(chunk, selection, file.path.name)
+        make_whole(chunk, selection.molecules, selection.ca, file.path.name)
         _superpose(chunk, selection.ca, site.ca[site.pocket[selection.pocket_places]])
         if order is None:
             order = selection.choose_order(chunk.xyz[0], site.pose)
@@ -135,10 +131,7 @@ class _Selection:
     pocket_places: np.ndarray  # place in site.pocket of each of ``ca``
     pocket_heavy: list[np.ndarray]
     view_atoms: np.ndarray
-    bonds: np.ndarray
-    tree: np.ndarray  # (n, 2): parent and child, every parent placed before its children
-    molecules: list[np.ndarray]
-    ligand_molecule: int
+    molecules: Molecules
     candidates: np.ndarray
     columns: np.ndarray
     has_side_chains: bool
@@ -151,7 +144,7 @@ class _Selection:
         kept = [r for r in full.residues if r is residue or not _is_solvent(r)]
         atoms = np.array(sorted(a.index for r in kept for a in r.atoms))
         topology = full.subset(atoms)
-        bonds = _list_real_bonds(topology, file.positions[atoms], file.cell)
+        molecules = find_molecules(topology, file.positions[atoms], file.cell)
         place = {int(old): new for new, old in enumerate(atoms)}
         ligand = {place[a.index] for a in residue.atoms}
         heavy = {a.index for a in topology.atoms if a.element is not None and a.element.atomic_number > 1}
@@ -161,9 +154,11 @@ class _Selection:
         for column, r in pairs:
             pocket_heavy[column] = np.array([place[a.index] for a in r.atoms if place[a.index] in heavy])
             columns.update({place[a.index]: column for a in r.atoms})
-        candidates, candidate_columns = list_hydrogen_bond_candidates(topology, bonds, ligand, columns)
+        candidates, candidate_columns = list_hydrogen_bond_candidates(topology, molecules.bonds, ligand, columns)
         has_hydrogens = all(
-            any(a.element.symbol == "H" for a in topology.atoms if (a.index in ligand) is side)
+            any(
+                a.element is not None and a.element.symbol == "H" for a in topology.atoms if (a.index in ligand) is side
+            )
             for side in (True, False)
         )
         has_side_chains = any(a.name == "CB" for _, r in pairs for a in r.atoms)
@@ -171,8 +166,6 @@ class _Selection:
             notes.append(f"{file.path.name}: no side chains, so no contacts, hydrogen bonds or clashes")
         elif not has_hydrogens:
             notes.append(f"{file.path.name}: no hydrogens, so no hydrogen bonds")
-        n_molecules, owners = connected_components(_build_adjacency(bonds, len(atoms)))
-        molecules = [np.nonzero(owners == k)[0] for k in range(n_molecules)]
         return cls(
             atoms=atoms,
             topology=topology,
@@ -182,10 +175,7 @@ class _Selection:
             pocket_places=np.array([column for column, _ in pairs]),
             pocket_heavy=pocket_heavy,
             view_atoms=np.array(sorted(ligand | set(columns))),
-            bonds=bonds,
-            tree=_span_molecules(bonds, molecules),
             molecules=molecules,
-            ligand_molecule=next(k for k, m in enumerate(molecules) if int(m[0]) in ligand),
             candidates=candidates,
             columns=candidate_columns,
             has_side_chains=has_side_chains,
@@ -234,7 +224,7 @@ def _find_ligand(file: TrajectoryFile, site: BindingSite) -> tuple[mdtraj.core.t
     mismatch: TopologyMismatchError | None = None
     candidates = [r for r in file.topology.residues if r.name == site.ligand.name or is_ligand_like(r)]
     for residue in sorted(candidates, key=lambda r: r.name != site.ligand.name):
-        found = build_ligand(file.topology, residue, file.positions)
+        found = build_ligand(file.topology, residue, file.positions, file.cell)
         try:
             matches = match_ligands(site.ligand, found)
         except TopologyMismatchError as error:
@@ -251,79 +241,6 @@ def _is_solvent(residue: mdtraj.core.topology.Residue) -> bool:
     names = {a.name for a in residue.atoms}
     n_heavy = sum(1 for a in residue.atoms if a.element is not None and a.element.atomic_number > 1)
     return n_heavy <= 1 and not {"N", "CA", "C"} <= names
-
-
-def _build_adjacency(bonds: np.ndarray, n_atoms: int) -> csr_matrix:
-    return coo_matrix((np.ones(len(bonds)), bonds.T), shape=(n_atoms, n_atoms)).tocsr()
-
-
-def _span_molecules(bonds: np.ndarray, molecules: list[np.ndarray]) -> np.ndarray:
-    """Bonds along which every molecule can be put together atom by atom, int64, (n, 2)."""
-    graph = _build_adjacency(bonds, max(int(m.max()) for m in molecules) + 1)
-    edges = []
-    for molecule in molecules:
-        order, parents = breadth_first_order(graph, molecule[0], directed=False)
-        edges += [(int(parents[child]), int(child)) for child in order[1:]]
-    return np.array(edges, dtype=np.int64).reshape(-1, 2)
-
-
-def _list_real_bonds(topology: mdtraj.Topology, positions: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
-    """Bonds of the topology, sorted, int32, (n_bonds, 2), without those that a reader put across a missing loop.
-
-    Where the ligand has no bond record, its bonds come from distances.
-    """
-    bonds = [(a.index, b.index) for a, b in topology.bonds]
-    bonded_residues = {a.residue.index for a, _ in topology.bonds}
-    for residue in topology.residues:
-        if residue.index not in bonded_residues and residue.n_atoms > 1:
-            atoms = np.array([a.index for a in residue.atoms])
-            numbers = np.array([a.element.atomic_number if a.element else 0 for a in residue.atoms])
-            bonds += [(int(atoms[i]), int(atoms[j])) for i, j in perceive_bonds(numbers, positions[atoms])]
-    pairs = np.sort(np.array(bonds, dtype=np.int32).reshape(-1, 2), axis=1)
-    vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
-    if cell is not None:
-        vectors = vectors - np.round(vectors @ np.linalg.inv(cell)) @ cell
-    pairs = pairs[np.linalg.norm(vectors, axis=1) < _BROKEN_BOND_NM]
-    return np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))])
-
-
-def _make_whole(chunk: mdtraj.Trajectory, selection: _Selection, source: str) -> None:
-    """Mend molecules cut by the box, in place, and put each next to the pocket."""
-    bonds = selection.bonds
-    broken = np.abs(chunk.xyz[:, bonds[:, 0]] - chunk.xyz[:, bonds[:, 1]]).max() > _BROKEN_BOND_NM
-    boxes = chunk.unitcell_vectors
-    if boxes is None:
-        if broken:
-            raise InputError(
-                f"{source}: molecules are cut by a periodic box that the file does not hold; make them whole first "
-                "(gmx trjconv -pbc whole, or mdtraj image_molecules)"
-            )
-        return
-    inverses = np.linalg.inv(boxes)
-    if broken:
-        for parent, child in selection.tree.tolist():
-            step = chunk.xyz[:, child] - chunk.xyz[:, parent]
-            turns = np.round(np.einsum("fi,fij->fj", step, inverses))
-            chunk.xyz[:, child] -= np.einsum("fi,fij->fj", turns, boxes)
-    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    anchor = max(range(len(selection.molecules)), key=lambda k: np.isin(selection.ca, selection.molecules[k]).sum())
-    target = chunk.xyz[:, selection.ca[np.isin(selection.ca, selection.molecules[anchor])]].mean(axis=1)
-    for k, molecule in enumerate(selection.molecules):
-        if k == anchor:
-            continue
-        offset = chunk.xyz[:, molecule].mean(axis=1) - target
-        turns = np.round(np.einsum("fi,fij->fj", offset, inverses))
-        images = np.einsum("fsi,fij->fsj", shifts[None] - turns[:, None], boxes)  # (n_frames, 27, 3)
-        if len(molecule) < _LARGE_MOLECULE:
-            best = np.linalg.norm(offset[:, None] + images, axis=-1).argmin(axis=1)
-        else:  # of a large chain the nearest atom, not the middle, must be near
-            best = np.array(
-                [
-                    cKDTree(x).query(t - i)[0].argmin()
-                    for x, t, i in zip(chunk.xyz[:, molecule], target, images, strict=True)
-                ]
-            )
-        chunk.xyz[:, molecule] += images[np.arange(len(chunk)), best][:, None]
 
 
 def _superpose(chunk: mdtraj.Trajectory, atoms: np.ndarray, target: np.ndarray) -> None:

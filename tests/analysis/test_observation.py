@@ -113,7 +113,12 @@ def test_without_hydrogens(replica: mdtraj.Trajectory, r1: Observation, site: Bi
 def test_gromacs_gro_has_no_bonds(
     replica: mdtraj.Trajectory, r1: Observation, site: BindingSite, tmp_path: Path
 ) -> None:
-    replica[0].save_gro(str(tmp_path / "a.gro"))
+    start = replica[0]
+    inside = start.xyz[0] @ np.linalg.inv(start.unitcell_vectors[0])
+    inside -= inside[start.topology.select("name N1")]  # an atom amid the ligand, which the box now cuts
+    start.xyz[0] = (inside - np.floor(inside)) @ start.unitcell_vectors[0]
+    assert np.ptp(start.xyz[0, start.topology.select("resname '0WC'")], axis=0).max() > 4.0
+    start.save_gro(str(tmp_path / "a.gro"))
     found = observe(open_trajectory(get_bundled_path("r1_pocket.xtc"), tmp_path / "a.gro"), site)
     assert np.array_equal(found.positions, r1.positions)
     assert np.array_equal(found.hydrogen_bonds, r1.hydrogen_bonds)
