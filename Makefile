@@ -30,7 +30,7 @@ demo: $(STAMP)
 	$(BIN)/python examples/4g3e.py --out $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -30,11 +30,12 @@ setup(
         "h5py>=3.10",
         "gemmi>=0.7",
         "rdkit>=2024.3",
+        "tables>=3.9",
         "matplotlib>=3.8",
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff==0.17.5", "mypy==2.4.1", "MDAnalysis>=2.7", "openmmml>=1.8"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.17.5", "mypy==2.4.1", "MDAnalysis>=2.7", "openmmml>=1.8"],
         "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"],
         "gromacs": ["MDAnalysis>=2.7", "parmed>=4.3"],
         "browser": ["playwright>=1.45"],
