@@ -1,117 +1,265 @@
-"""Trajectories of a complex, from any MD engine that mdtraj reads, as ligand snapshots in the rigid protein's place."""
+"""Trajectories of a complex, from OpenMM, GROMACS or Amber, as ligand snapshots in the rigid protein's place.
+
+Files are read in chunks, and only the ligand and the CA atoms of each frame are kept, so memory does not grow with the
+number of atoms. Molecules are made whole, and the ligand is brought beside its protein, along short distances of the
+complex's own geometry: this needs no bonds in the topology file and works in any periodic cell.
+"""
 
 import hashlib
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import mdtraj
 import numpy as np
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.spatial.distance import cdist
 
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
+from openmm_neuralmd.complex import Complex, get_parent_residue
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
-_AKMA_TIME_PS = 0.04888821  # CHARMM's time unit, which DCD headers use
-_LONGEST_BOND_NM = 0.3  # C-I is 0.21; a longer one means a molecule cut by the periodic box
+SUPERPOSITIONS = ("all", "pocket")
+POCKET_NM = 1.0  # a residue with its CA this near the ligand's pose belongs to the pocket that frames are laid on
+MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
+_LONGEST_BOND_NM = 0.3  # C-I is 0.21
+_LONGEST_LINK_NM = 0.6  # between CA atoms of neighbours, 0.38
+_INTERVAL_TOLERANCE = 2e-3  # of the interval; single-precision times of long runs are no better
 
 
 @dataclass(frozen=True)
 class LigandTrajectory:
-    """Snapshots of the ligand's heavy atoms, superposed on the CA atoms of the complex's rigid protein.
+    """Snapshots of the ligand's heavy atoms, superposed on CA atoms of the complex's rigid protein.
 
     Attributes:
-        snapshots: [nm], (n_frames, n_atoms, 3).
+        snapshots: [nm], (n_frames, n_atoms, 3), atoms in the complex's order.
         frame_interval: [ps].
         source: File name.
         sha256: Of the file.
+        superposed_on: "all" or "pocket" CA atoms, and how many.
+        notes: What a reader must know, such as a damaged tail that was left out.
     """
 
     snapshots: np.ndarray
     frame_interval: float
     source: str
     sha256: str
+    superposed_on: str = "all"
+    notes: tuple[str, ...] = ()
 
 
 def load_ligand_trajectory(
-    path: str | Path, top: str | Path, complex_: Complex, *, frame_interval: float | None = None
+    path: str | Path,
+    top: str | Path | None,
+    complex_: Complex,
+    *,
+    frame_interval: float | None = None,
+    superpose_on: str = "all",
 ) -> LigandTrajectory:
     """Read a trajectory and superpose it on the rigid protein of ``complex_``.
 
     Args:
-        path: Trajectory file (DCD, XTC, TRR, NetCDF, HDF5); molecules whole.
-        top: Topology file with the trajectory's atoms (PDB, GRO, prmtop).
-        complex_: Its ligand (by name, elements and order) and CA atoms must be in ``top``.
-        frame_interval: [ps]; needed where the file does not carry it.
+        path: DCD, XTC, TRR, NetCDF or HDF5.
+        top: Its topology: PDB, mmCIF, GRO, prmtop or TPR; None for HDF5, which holds its own.
+        complex_: Its ligand (by name and atoms) and residues must be in ``top``.
+        frame_interval: [ps]; needed where the file does not carry it, checked where it does.
+        superpose_on: CA atoms of "all" residues or of the "pocket", those within ``POCKET_NM`` of the ligand's pose.
 
     Raises:
-        InputError: If a file cannot be read, the interval is unknown, or the ligand is broken across the box.
-        TopologyMismatchError: If ligand or protein differ from those of ``complex_``.
+        InputError: If a file cannot be read, the interval is unknown, uneven or contradicted, or molecules are broken
+            and the file has no box to mend them.
+        TopologyMismatchError: If ligand or protein differ from those of ``complex_``, or atoms are ordered otherwise.
     """
-    path, top = Path(path), Path(top)
-    for file in (path, top):
-        if not file.is_file():
-            raise InputError(f"{file}: no such file")
-    try:
-        trajectory = mdtraj.load(str(path), top=str(top))
-    except Exception as error:  # mdtraj raises whatever its readers do
-        raise InputError(f"{path} with {top}: mdtraj cannot read them together: {error}") from error
-    if not np.isfinite(trajectory.xyz).all():
-        frame = int(np.argmin(np.isfinite(trajectory.xyz).all(axis=(1, 2))))
-        raise InputError(f"{path}: frame {frame} holds NaN or infinity; remove the broken frames")
-    ligand = _match_ligand(trajectory.topology, complex_, top)
-    ca = _match_ca(trajectory.topology, complex_, top)
-    interval = frame_interval or _read_interval(path, trajectory)
-    reference = mdtraj.Trajectory(
-        complex_.positions[None].astype(np.float32), mdtraj.Topology.from_openmm(complex_.topology)
+    if superpose_on not in SUPERPOSITIONS:
+        raise InputError(f"superposition on {superpose_on!r}: choose one of {', '.join(SUPERPOSITIONS)}")
+    path = Path(path)
+    file = open_trajectory(path, top, interval=frame_interval)
+    name = f"{path.name} with {Path(top).name}" if top is not None else path.name
+    ligand = match_ligand(file.topology, complex_, name)
+    ca = match_residues(file.topology, complex_, name)
+    atoms, places = np.unique(np.concatenate([ligand, ca]), return_inverse=True)
+    frames = _Frames(complex_, places[: len(ligand)], places[len(ligand) :], choose_anchors(complex_, superpose_on))
+    notes: list[str] = []
+    clock = _Clock(file)
+    parts = []
+    for chunk in file.iterate(atoms, notes):
+        clock.check(chunk)
+        parts.append(frames.extract(chunk, name))
+    if not parts:
+        raise InputError(f"{path}: no frame could be read{': ' + notes[0] if notes else ''}")
+    return LigandTrajectory(
+        snapshots=np.concatenate(parts).astype(np.float64),
+        frame_interval=file.interval,
+        source=path.name,
+        sha256=_hash_file(path),
+        superposed_on=f"{superpose_on}, {len(frames.anchors)} CA atoms",
+        notes=tuple(notes),
     )
-    trajectory.superpose(reference, atom_indices=ca, ref_atom_indices=complex_.protein.ca_indices)
-    snapshots = trajectory.xyz[:, ligand].astype(np.float64)
-    bonds = complex_.ligand.bonds
-    longest = np.linalg.norm(snapshots[:, bonds[:, 0]] - snapshots[:, bonds[:, 1]], axis=-1).max(axis=1)
-    if longest.max() > _LONGEST_BOND_NM:
-        frame = int(longest.argmax())
-        raise InputError(
-            f"{path}: frame {frame} has a ligand bond of {longest[frame]:.2f} nm: make the molecules whole first "
-            "(mdtraj image_molecules, gmx trjconv -pbc whole)"
-        )
-    return LigandTrajectory(snapshots, interval, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _match_ligand(topology: mdtraj.Topology, complex_: Complex, top: Path) -> np.ndarray:
+def choose_anchors(complex_: Complex, superpose_on: str) -> np.ndarray:
+    """Residue indices whose CA atoms frames are laid on, int64, (n_anchors,).
+
+    Raises:
+        InputError: If the pocket has fewer than ``MIN_POCKET`` residues.
+    """
+    ca = complex_.protein.backbone[:, 1]
+    if superpose_on == "all":
+        return np.arange(len(ca))
+    pocket = np.flatnonzero(cdist(ca, complex_.ligand.positions).min(axis=1) <= POCKET_NM)
+    if len(pocket) < MIN_POCKET:
+        raise InputError(f"the pocket has {len(pocket)} residues, too few to superpose on: choose all CA atoms")
+    return pocket
+
+
+def match_ligand(topology: mdtraj.Topology, complex_: Complex, source: str) -> np.ndarray:
+    """Topology index of each ligand heavy atom, in the complex's order; by names where both have the same ones.
+
+    Raises:
+        TopologyMismatchError: If the ligand is absent, there twice, or has other atoms.
+    """
     ligand = complex_.ligand
     residues = [r for r in topology.residues if r.name == ligand.name]
     if len(residues) != 1:
-        raise TopologyMismatchError(f"{top}: ligand {ligand.name} found {len(residues)} times, expected once")
-    heavy = [a for a in residues[0].atoms if a.element.atomic_number > 1]
+        others = sorted({r.name for r in topology.residues if not r.is_protein and not r.is_water})
+        raise TopologyMismatchError(
+            f"{source}: ligand {ligand.name} found {len(residues)} times, expected once; beside protein and water it "
+            f"holds {', '.join(others[:12]) or 'nothing'}"
+        )
+    heavy = [a for a in residues[0].atoms if a.element is not None and a.element.atomic_number > 1]
+    by_name = {a.name: a for a in heavy}
+    if len(by_name) == len(heavy) and by_name.keys() == set(ligand.atom_names):
+        heavy = [by_name[name] for name in ligand.atom_names]
     if [a.element.atomic_number for a in heavy] != ligand.atomic_numbers.tolist():
         raise TopologyMismatchError(
-            f"{top}: the {len(heavy)} heavy atoms of {ligand.name} differ in element or order from the complex's "
-            f"{ligand.n_atoms}; use the topology and complex of one preparation"
+            f"{source}: the {len(heavy)} heavy atoms of {ligand.name} differ in element or order from the complex's "
+            f"{ligand.n_atoms}, and their names do not tell which is which; use topology and complex of one preparation"
         )
     return np.array([a.index for a in heavy])
 
 
-def _match_ca(topology: mdtraj.Topology, complex_: Complex, top: Path) -> np.ndarray:
-    backbones = [{a.name: a.index for a in r.atoms} for r in topology.residues]
-    ca = np.array([names["CA"] for names in backbones if {"N", "CA", "C"} <= names.keys()])
-    if len(ca) != complex_.protein.n_residues:
+def match_residues(topology: mdtraj.Topology, complex_: Complex, source: str) -> np.ndarray:
+    """Topology index of the CA atom of each residue of the complex.
+
+    Raises:
+        TopologyMismatchError: If the residues differ; the message names the first that does.
+    """
+    found = [(r, {a.name: a.index for a in r.atoms}) for r in topology.residues if r.name != complex_.ligand.name]
+    found = [(r, atoms) for r, atoms in found if {"N", "CA", "C"} <= atoms.keys()]
+    if len(found) != complex_.protein.n_residues:
         raise TopologyMismatchError(
-            f"{top}: {len(ca)} residues with N, CA and C, the complex has {complex_.protein.n_residues}; "
-            "use the topology and complex of one preparation"
+            f"{source}: {len(found)} residues with N, CA and C, the complex has {complex_.protein.n_residues}; "
+            "use topology and complex of one preparation"
         )
-    return ca
+    atoms = list(complex_.topology.atoms())
+    for (residue, _), index in zip(found, complex_.protein.ca_indices.tolist(), strict=True):
+        expected = atoms[index].residue
+        if _get_type(residue.name) != _get_type(expected.name):
+            raise TopologyMismatchError(
+                f"{source}: residue {residue} stands where the complex has {expected.name}{expected.id}; use topology "
+                "and complex of one preparation"
+            )
+    return np.array([names["CA"] for _, names in found])
 
 
-def _read_interval(path: Path, trajectory: mdtraj.Trajectory) -> float:
-    """Frame interval [ps] from the file itself; mdtraj gives frame numbers for DCD, so its header is read here."""
-    interval = 0.0
-    if path.suffix.lower() == ".dcd":
-        with path.open("rb") as file:
-            header = file.read(48)
-        stride, delta = struct.unpack("<i", header[16:20])[0], struct.unpack("<f", header[44:48])[0]
-        interval = round(stride * delta * _AKMA_TIME_PS, 4)
-    elif len(trajectory.time) > 1:
-        interval = float(trajectory.time[1] - trajectory.time[0])
-    if not 0.0 < interval < 1e6:
-        raise InputError(f"{path}: its frame interval is unknown; give it in ps (--interval)")
-    return interval
+class _Frames:
+    """Takes whole, superposed ligand snapshots out of chunks.
+
+    Args:
+        complex_: Reference geometry.
+        ligand, ca: Where their atoms are in a chunk.
+        anchors: Residues to superpose on.
+    """
+
+    def __init__(self, complex_: Complex, ligand: np.ndarray, ca: np.ndarray, anchors: np.ndarray) -> None:
+        self.ligand, self.ca, self.anchors = ligand, ca, anchors
+        self.bonds = complex_.ligand.bonds
+        self.links = np.flatnonzero(complex_.protein.is_linked)
+        reference_ca = complex_.protein.backbone[:, 1]
+        self.reference = mdtraj.Trajectory(reference_ca[anchors][None].astype(np.float32), None)
+        self.tree = _build_tree(np.concatenate([complex_.ligand.positions, reference_ca]))
+
+    def extract(self, chunk: mdtraj.Trajectory, source: str) -> np.ndarray:
+        """Ligand snapshots [nm], float32, (n_frames, n_atoms, 3)."""
+        xyz = chunk.xyz[:, np.concatenate([self.ligand, self.ca])].copy()
+        if chunk.unitcell_vectors is not None:
+            _make_whole(xyz, chunk.unitcell_vectors, self.tree)
+        ligand, ca = np.split(xyz, [len(self.ligand)], axis=1)
+        self._check_whole(ligand, ca, source, has_box=chunk.unitcell_vectors is not None)
+        trajectory = mdtraj.Trajectory(np.concatenate([ca[:, self.anchors], ligand], axis=1), None)
+        chosen = np.arange(len(self.anchors))
+        trajectory.superpose(self.reference, atom_indices=chosen, ref_atom_indices=chosen)
+        return trajectory.xyz[:, len(self.anchors) :]
+
+    def _check_whole(self, ligand: np.ndarray, ca: np.ndarray, source: str, *, has_box: bool) -> None:
+        bonds = np.linalg.norm(ligand[:, self.bonds[:, 0]] - ligand[:, self.bonds[:, 1]], axis=-1).max(axis=1)
+        links = np.linalg.norm(ca[:, self.links] - ca[:, self.links + 1], axis=-1).max(axis=1, initial=0.0)
+        for lengths, limit, what in (
+            (bonds, _LONGEST_BOND_NM, "a ligand bond"),
+            (links, _LONGEST_LINK_NM, "neighbouring CA atoms"),
+        ):
+            if lengths.max() > limit:
+                remedy = (
+                    "the atoms are ordered otherwise than in the topology, or the simulation broke"
+                    if has_box
+                    else "make the molecules whole (gmx trjconv -pbc whole), or check that the atoms are ordered as in "
+                    "the topology"
+                )
+                raise TopologyMismatchError(f"{source}: {what} {lengths.max():.2f} nm long in a frame: {remedy}")
+
+
+class _Clock:
+    """Checks that the times in a file fit one interval."""
+
+    def __init__(self, file: TrajectoryFile) -> None:
+        self.path, self.interval = file.path, file.interval
+        self.is_timed = file.path.suffix.lower() in (".xtc", ".trr", ".nc", ".netcdf", ".ncdf", ".h5", ".hdf5")
+        self.n_read, self.last = 0, np.zeros(0)
+
+    def check(self, chunk: mdtraj.Trajectory) -> None:
+        times = np.concatenate([self.last, chunk.time])
+        steps = np.diff(times)
+        tolerance = _INTERVAL_TOLERANCE * self.interval + 4 * np.finfo(np.float32).eps * np.abs(times).max()
+        wrong = np.flatnonzero(np.abs(steps - self.interval) > tolerance)
+        if self.is_timed and len(wrong) and steps.any():  # all zero: the writer knew no times
+            k = int(wrong[0])
+            raise InputError(
+                f"{self.path}: frames {self.n_read - len(self.last) + k} and the next are {steps[k]:g} ps apart, "
+                f"{self.interval:g} ps were expected: check the interval, or cut the file where it changes"
+            )
+        self.n_read += len(chunk.time)
+        self.last = np.array(times[-1:], dtype=np.float64)
+
+
+def _build_tree(reference: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (parent, child) of the minimum spanning tree of points [nm], parents first."""
+    distances = cdist(reference, reference)
+    tree = minimum_spanning_tree(distances)
+    order, parents = breadth_first_order(tree + tree.T, 0, directed=False)
+    return [(int(parents[k]), int(k)) for k in order[1:]]
+
+
+def _make_whole(xyz: np.ndarray, cells: np.ndarray, tree: list[tuple[int, int]]) -> None:
+    """Bring each point next to its parent, in place; xyz (n_frames, n_points, 3), cells (n_frames, 3, 3) [nm].
+
+    Rounding fractional coordinates gives the nearest image in any cell, as long as the true distance is below half
+    the cell's smallest width, which the short distances of a spanning tree are.
+    """
+    inverse = np.linalg.inv(cells.astype(np.float64))
+    for parent, child in tree:
+        step = xyz[:, child] - xyz[:, parent]
+        images = np.round(np.einsum("fi,fij->fj", step, inverse))
+        xyz[:, child] -= np.einsum("fi,fij->fj", images, cells)
+
+
+def _get_type(name: str) -> str:
+    """Three letters of the residue behind protonation states, chain ends (NPRO) and cut names."""
+    parent = get_parent_residue(name)
+    return get_parent_residue(parent[1:]) if len(parent) == 4 and parent[0] in "NC" else parent
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

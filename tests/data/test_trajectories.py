@@ -1,0 +1,270 @@
+"""Files of each engine give the same snapshots, whatever the box did to the molecules; wrong ones are told apart."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from openmm_neuralmd.complex import Complex, load_complex
+from openmm_neuralmd.data.trajectories import choose_anchors, load_ligand_trajectory
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from tests.helpers import SHARED, make_complex
+
+FOLDER = Path(__file__).parent
+INTERVAL_PS = 20.0
+N_FRAMES = 12
+CUBE = np.diag([4.0, 4.0, 4.0])
+DODECAHEDRON = np.array([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [2.0, 2.0, 2.0 * np.sqrt(2.0)]])
+EXACT_NM = 2e-3  # XTC keeps 0.001 nm
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Complex:
+    return make_complex()
+
+
+@pytest.fixture(scope="module")
+def truth(tiny: Complex) -> np.ndarray:
+    """Ligand snapshots in the protein's place [nm]."""
+    noise = np.random.default_rng(5).normal(scale=0.01, size=(N_FRAMES, tiny.ligand.n_atoms, 3))
+    return tiny.ligand.positions + noise
+
+
+def tumble(complex_: Complex, snapshots: np.ndarray, cell: np.ndarray | None) -> mdtraj.Trajectory:
+    """Frames of the whole complex that drifts and turns; with a cell, every atom is wrapped into it by itself."""
+    xyz = np.repeat(complex_.positions[None], len(snapshots), axis=0)
+    xyz[:, complex_.ligand.atom_indices] = snapshots
+    turns = Rotation.random(len(snapshots), random_state=3).as_matrix()
+    drift = np.random.default_rng(4).uniform(-6.0, 6.0, size=(len(snapshots), 1, 3))
+    xyz = np.einsum("fij,faj->fai", turns, xyz) + drift
+    if cell is not None:
+        xyz -= np.floor(xyz @ np.linalg.inv(cell)) @ cell
+    frames = mdtraj.Trajectory(xyz, mdtraj.Topology.from_openmm(complex_.topology))
+    frames.time = INTERVAL_PS * np.arange(len(snapshots))
+    if cell is not None:
+        frames.unitcell_vectors = np.repeat(cell[None], len(snapshots), axis=0)
+    return frames
+
+
+@pytest.fixture
+def write(tiny: Complex, truth: np.ndarray, tmp_path: Path) -> Write:
+    """Writes the tumbling frames; the path of the trajectory, beside ``top.pdb`` and ``top.gro``."""
+
+    def write_frames(suffix: str, cell: np.ndarray | None = CUBE, edit: Callable = lambda frames: frames) -> Path:
+        frames = edit(tumble(tiny, truth, cell))
+        for name in ("top.pdb", "top.gro", f"md{suffix}"):
+            (frames if name.startswith("md") else frames[0]).save(str(tmp_path / name))
+        return tmp_path / f"md{suffix}"
+
+    return write_frames
+
+
+class TestFormats:
+    @pytest.mark.parametrize("cell", [CUBE, DODECAHEDRON], ids=["cube", "dodecahedron"])
+    @pytest.mark.parametrize(
+        ("suffix", "top"),
+        [
+            (".xtc", "top.gro"),
+            (".xtc", FOLDER / "tiny.tpr"),
+            (".trr", FOLDER / "tiny.tpr"),
+            (".nc", FOLDER / "tiny.prmtop"),
+            (".h5", None),
+            (".dcd", "top.pdb"),
+        ],
+    )
+    def test_wrapped_and_tumbling_frames(
+        self, write: Write, tiny: Complex, truth: np.ndarray, suffix: str, top: str | Path | None, cell: np.ndarray
+    ) -> None:
+        if str(top).endswith(".tpr"):
+            pytest.importorskip("MDAnalysis")
+        path = write(suffix, cell)
+        given = INTERVAL_PS if suffix == ".dcd" else None  # mdtraj writes no interval into DCD files
+        loaded = load_ligand_trajectory(path, top and path.parent / top, tiny, frame_interval=given)
+        assert loaded.frame_interval == pytest.approx(INTERVAL_PS)
+        assert loaded.snapshots.shape == truth.shape
+        assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+        assert loaded.superposed_on == "all, 8 CA atoms"
+
+    def test_whole_frames_without_a_box(self, write: Write, tiny: Complex, truth: np.ndarray) -> None:
+        path = write(".xtc", None)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+        assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+
+    def test_dcd_that_openmm_wrote(self, tiny: Complex, truth: np.ndarray, tmp_path: Path) -> None:
+        from openmm import unit
+        from openmm.app import DCDFile
+
+        frames = tumble(tiny, truth, None)
+        frames[0].save(str(tmp_path / "top.pdb"))
+        with open(tmp_path / "md.dcd", "wb") as file:
+            dcd = DCDFile(file, tiny.topology, 0.004 * unit.picoseconds, 0, 5000)
+            for xyz in frames.xyz:
+                dcd.writeModel(xyz * unit.nanometer)
+        loaded = load_ligand_trajectory(tmp_path / "md.dcd", tmp_path / "top.pdb", tiny)
+        assert loaded.frame_interval == pytest.approx(INTERVAL_PS)
+        assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+
+    def test_trr_that_mdanalysis_wrote(self, write: Write, tiny: Complex, truth: np.ndarray, tmp_path: Path) -> None:
+        mda = pytest.importorskip("MDAnalysis")
+        source = write(".xtc")
+        universe = mda.Universe(str(FOLDER / "tiny.tpr"), str(source))
+        universe.atoms.write(str(tmp_path / "mda.trr"), frames="all")
+        loaded = load_ligand_trajectory(tmp_path / "mda.trr", FOLDER / "tiny.tpr", tiny)
+        assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+
+    def test_ligand_atoms_in_another_order_are_found_by_name(
+        self, write: Write, tiny: Complex, truth: np.ndarray
+    ) -> None:
+        def reverse(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            ligand = [a.index for a in frames.topology.atoms if a.residue.name == "LIG"]
+            kept = [a.index for a in frames.topology.atoms if a.residue.name != "LIG"]
+            topology = frames.topology.subset(kept)
+            residue = topology.add_residue("LIG", topology.add_chain())
+            for k in reversed(ligand):
+                topology.add_atom(frames.topology.atom(k).name, frames.topology.atom(k).element, residue)
+            xyz = frames.xyz[:, kept + ligand[::-1]]
+            return mdtraj.Trajectory(xyz, topology, frames.time, frames.unitcell_lengths, frames.unitcell_angles)
+
+        path = write(".xtc", edit=reverse)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+        assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+
+
+@pytest.fixture(scope="module")
+def assets() -> Path:
+    return Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e"))
+
+
+class TestRealFrames:
+    """Our own MD of 4G3E: 82 residues of its pocket, in pieces of chain, with the ligand."""
+
+    @pytest.mark.parametrize("superpose_on", ["all", "pocket"])
+    def test_wrapping_changes_nothing(self, assets: Path, tmp_path: Path, superpose_on: str) -> None:
+        complex_ = load_complex(assets / "pocket.pdb", "0WC", sdf=assets / "ligand.sdf")
+        expected = load_ligand_trajectory(
+            assets / "r1_pocket.xtc", assets / "pocket.pdb", complex_, superpose_on=superpose_on
+        )
+        frames = mdtraj.load(str(assets / "r1_pocket.xtc"), top=str(assets / "pocket.pdb"))
+        cells = frames.unitcell_vectors
+        shifted = frames.xyz + np.random.default_rng(1).uniform(0, 8, size=(len(frames), 1, 3))
+        frames.xyz = shifted - np.floor(shifted @ np.linalg.inv(cells)) @ cells
+        frames.save(str(tmp_path / "wrapped.trr"))
+        found = load_ligand_trajectory(
+            tmp_path / "wrapped.trr", assets / "pocket.pdb", complex_, superpose_on=superpose_on
+        )
+        assert np.abs(found.snapshots - expected.snapshots).max() < 1e-4
+        assert found.frame_interval == expected.frame_interval == 80.0
+        n_anchors = len(choose_anchors(complex_, superpose_on))
+        assert found.superposed_on == f"{superpose_on}, {n_anchors} CA atoms"
+        assert (n_anchors < complex_.protein.n_residues) == (superpose_on == "pocket")
+
+    def test_deposited_runs_agree_with_the_bundled_snapshots(self, assets: Path) -> None:
+        folder = SHARED / "data" / "4g3e"
+        if not folder.is_dir():
+            pytest.skip(f"{folder} is absent")
+        from openmm_neuralmd.complex import load_bundled_complex
+
+        reference = np.load(assets / "reference.npz")
+        loaded = load_ligand_trajectory(
+            folder / "r1_ligand_backbone_8ps.dcd", folder / "ligand_backbone.pdb", load_bundled_complex()
+        )
+        assert loaded.frame_interval == 8.0
+        assert np.abs(loaded.snapshots - reference["r1"][:, reference["is_heavy"]]).max() < 1e-4
+
+
+class TestBadInput:
+    def test_broken_molecules_without_a_box(self, write: Write, tiny: Complex) -> None:
+        def drop_box(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.unitcell_vectors = None
+            return frames
+
+        path = write(".xtc", edit=drop_box)
+        with pytest.raises(TopologyMismatchError, match="make the molecules whole"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    def test_atoms_ordered_otherwise(self, write: Write, tiny: Complex) -> None:
+        def shuffle(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.xyz = frames.xyz[:, np.random.default_rng(2).permutation(frames.n_atoms)]
+            return frames
+
+        path = write(".xtc", edit=shuffle)
+        with pytest.raises(TopologyMismatchError, match="ordered otherwise"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    def test_another_number_of_atoms(self, write: Write, tiny: Complex) -> None:
+        path = write(".xtc", edit=lambda frames: frames.atom_slice(range(frames.n_atoms - 3)))
+        with pytest.raises(TopologyMismatchError, match="does not fit its topology"):
+            load_ligand_trajectory(path, FOLDER / "tiny.prmtop", tiny)
+
+    def test_another_ligand(self, write: Write) -> None:
+        path = write(".xtc")
+        with pytest.raises(TopologyMismatchError, match="differ in element or order"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", make_complex("CCCCO"))
+
+    def test_absent_ligand_lists_what_is_there(self, write: Write, tiny: Complex) -> None:
+        path = write(".xtc")
+        other = replace(tiny, ligand=replace(tiny.ligand, name="ABC"))
+        with pytest.raises(TopologyMismatchError, match=r"ABC found 0 times.*holds LIG"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", other)
+
+    def test_another_protein(self, write: Write) -> None:
+        path = write(".xtc")
+        with pytest.raises(TopologyMismatchError, match="8 residues with N, CA and C, the complex has 6"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", make_complex(n_residues=6))
+
+    def test_a_mutant_names_the_residue(self, write: Write, tiny: Complex) -> None:
+        def mutate(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.topology.residue(3).name = "ALA"
+            return frames
+
+        path = write(".xtc", edit=mutate)
+        with pytest.raises(TopologyMismatchError, match="residue ALA4 stands where the complex has GLY4"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    @pytest.mark.parametrize("suffix", [".xtc", ".nc", ".h5"])
+    def test_uneven_times(self, write: Write, tiny: Complex, suffix: str) -> None:
+        def skip(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.time[7:] += 100.0
+            return frames
+
+        path = write(suffix, edit=skip)
+        with pytest.raises(InputError, match="frames 6 and the next are 120 ps apart"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    def test_interval_that_the_file_contradicts(self, write: Write, tiny: Complex) -> None:
+        path = write(".xtc")
+        with pytest.raises(InputError, match="20 ps apart, 10 ps were expected"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, frame_interval=10.0)
+
+    def test_unknown_interval(self, write: Write, tiny: Complex) -> None:
+        path = write(".dcd")
+        with pytest.raises(InputError, match="--interval"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    @pytest.mark.parametrize("content", [b"", b"not a trajectory"])
+    def test_damaged_file(self, write: Write, tiny: Complex, content: bytes) -> None:
+        path = write(".xtc")
+        path.write_bytes(content)
+        with pytest.raises(InputError):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    def test_cut_file_gives_its_whole_frames_and_a_note(self, write: Write, tiny: Complex, truth: np.ndarray) -> None:
+        path = write(".xtc")
+        content = path.read_bytes()
+        path.write_bytes(content[: int(0.7 * len(content))])
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+        assert 0 < len(loaded.snapshots) < N_FRAMES
+        assert np.abs(loaded.snapshots - truth[: len(loaded.snapshots)]).max() < EXACT_NM
+        assert "damaged or cut" in loaded.notes[0]
+
+    def test_unknown_superposition(self, write: Write, tiny: Complex) -> None:
+        path = write(".xtc")
+        with pytest.raises(InputError, match="choose one of all, pocket"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="CB")
