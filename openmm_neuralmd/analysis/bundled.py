@@ -1,6 +1,7 @@
 """The bundled 4G3E reference: ligand, starting structure, and two MD replicas of 2.88 ns each."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -55,4 +56,5 @@ def load_bundled_replicas() -> list[Observation]:
 
 def open_bundled_replica(name: str) -> TrajectoryFile:
     """Ligand and pocket of ``r1`` or ``r2`` every 80 ps."""
-    return open_trajectory(get_bundled_path(f"{name}_pocket.xtc"), get_bundled_path("pocket.pdb"), label=name)
+    file = open_trajectory(get_bundled_path(f"{name}_pocket.xtc"), get_bundled_path("pocket.pdb"), label=name)
+    return replace(file, is_placed=True)

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from openmm_neuralmd.analysis.bundled import REPLICAS, open_bundled_replica
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
 from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
-from openmm_neuralmd.analysis.observation import Observation, observe, observe_start
+from openmm_neuralmd.analysis.observation import observe, observe_start
 from openmm_neuralmd.analysis.records import collect_metrics, write_records
 from openmm_neuralmd.analysis.report import write_report
 from openmm_neuralmd.analysis.scenes import write_scenes
-from openmm_neuralmd.analysis.site import BindingSite, build_site
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
 from openmm_neuralmd.errors import InputError
@@ -49,6 +48,9 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sdf", type=Path, help="the ligand with its bond orders, any atom order")
     parser.add_argument("--interval", type=float, metavar="PS", help="between frames of the references, if unsaid")
     parser.add_argument("--run-interval", type=float, metavar="PS", help="the same of RUN")
+    parser.add_argument(
+        "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
+    )
     parser.add_argument("--label", default="NeuralMD", help="what RUN is called (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of the summary")
 
@@ -56,8 +58,8 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 def run_compare(args: argparse.Namespace) -> None:
     """Compare a run with references and write the report."""
     run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
-    references = open_references(args.reference, args.top, interval=args.interval)
-    comparison, speeds = compare_files(run, references, ligand=args.ligand, sdf=args.sdf)
+    references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
+    comparison, speeds = compare_files(run, references, ligand=args.ligand, sdf=args.sdf, superpose_on=args.superpose)
     write_comparison(comparison, args.out, speeds=speeds)
     if args.json:
         print(json.dumps(collect_metrics(comparison, speeds), indent=2))
@@ -89,8 +91,10 @@ def open_series(
     return open_trajectory(path, top, label=label, interval=interval)
 
 
-def open_references(paths: Sequence[Path], tops: Sequence[Path], *, interval: float | None) -> list[TrajectoryFile]:
-    """The references, with labels that differ.
+def open_references(
+    paths: Sequence[Path], tops: Sequence[Path], *, interval: float | None, taken: str = ""
+) -> list[TrajectoryFile]:
+    """The references, with labels that differ from each other and from ``taken``.
 
     Raises:
         InputError: If the numbers of trajectories and topologies do not fit, or one cannot be opened.
@@ -103,7 +107,7 @@ def open_references(paths: Sequence[Path], tops: Sequence[Path], *, interval: fl
     for k, path in enumerate(paths):
         top = tops[k] if len(tops) == len(paths) else (tops[0] if tops else None)
         label = path.name if path.is_dir() else path.stem
-        if label in {f.label for f in files}:
+        if label in {taken, *(f.label for f in files)}:
             label = f"{label} ({k + 1})"
         files.append(open_series(path, top, interval=interval, label=label))
     return files
@@ -115,6 +119,7 @@ def compare_files(
     *,
     ligand: str | None = None,
     sdf: Path | None = None,
+    superpose_on: str = "pocket",
 ) -> tuple[Comparison, dict[str, float]]:
     """Read a run and its references and compare them.
 
@@ -123,6 +128,7 @@ def compare_files(
         references: MD; the bundled replicas if empty and the run is of the bundled complex.
         ligand: Residue name in the run's topology.
         sdf: The ligand with its bond orders.
+        superpose_on: CA atoms of the "pocket" or of "all" residues.
 
     Returns:
         The comparison, and the simulated time per wall time [ns/day] of the series for which it is known.
@@ -134,9 +140,8 @@ def compare_files(
     site, bundled = _choose_site(run, ligand, sdf)
     if not references and not bundled:
         raise InputError(f"no reference is bundled for {site.ligand.name} in this protein: give --reference and --top")
-    files = list(references) or [open_bundled_replica(name) for name in REPLICAS]
-    observed = observe(run, site)
-    others: list[Observation] = [observe(file, site) for file in files]
+    files = list(references) or bundled
+    observed, *others = [observe(file, site, superpose_on=superpose_on) for file in (run, *files)]
     comparison = compare(observed, others, observe_start(run, site, observed.n_frames), site)
     return comparison, {f.label: s for f in (run, *files) if (s := compute_speed(f)) is not None}
 
@@ -166,8 +171,8 @@ def compute_speed(file: TrajectoryFile) -> float | None:
     return snapshots * file.interval / 1000.0 / seconds * _SECONDS_PER_DAY if seconds > 0 else None
 
 
-def _choose_site(run: TrajectoryFile, ligand: str | None, sdf: Path | None) -> tuple[BindingSite, bool]:
-    """The run's binding site, and whether it is the bundled one."""
+def _choose_site(run: TrajectoryFile, ligand: str | None, sdf: Path | None) -> tuple[BindingSite, list[TrajectoryFile]]:
+    """The run's binding site, and the bundled replicas if it is the bundled one."""
     site, replicas = load_run_context(run, ligand)
     if sdf is not None:
         residue = select_ligand(run.topology, site.ligand.name)
@@ -175,4 +180,4 @@ def _choose_site(run: TrajectoryFile, ligand: str | None, sdf: Path | None) -> t
         ordered = graph.reorder(match_ligands(site.ligand, graph)[0])
         named = replace(ordered, atom_names=site.ligand.atom_names)
         site = build_site(run.topology, run.positions, ligand=residue.name, graph=named)
-    return site, bool(replicas)
+    return site, replicas

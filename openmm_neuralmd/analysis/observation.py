@@ -8,7 +8,7 @@ import numpy as np
 from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds, list_hydrogen_bond_candidates
 from openmm_neuralmd.analysis.imaging import Molecules, find_molecules, make_whole
 from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands
-from openmm_neuralmd.analysis.site import BindingSite, list_residues, map_pocket
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, list_residues, map_residues
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile
 from openmm_neuralmd.analysis.validity import count_clashes
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
@@ -28,6 +28,7 @@ class Observation:
         clashes: Number of clashes with this trajectory's own protein, (n_counted,); None where there is no protein.
         contacts, hydrogen_bonds: bool, (n_frames, n_pocket), columns as ``BindingSite.pocket``; None as above.
         view: At most ``MAX_VIEW_FRAMES`` frames of ligand and pocket, with their times; None as above.
+        superposed_on: CA atoms that the frames were laid on, in words.
         notes: What a reader must know, such as a damaged tail.
     """
 
@@ -39,6 +40,7 @@ class Observation:
     contacts: np.ndarray | None = None
     hydrogen_bonds: np.ndarray | None = None
     view: mdtraj.Trajectory | None = None
+    superposed_on: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -62,21 +64,28 @@ class Observation:
         )
 
 
-def observe(file: TrajectoryFile, site: BindingSite) -> Observation:
-    """Read a trajectory once, in chunks, superposing each frame on the CA atoms of the site's pocket.
+def observe(file: TrajectoryFile, site: BindingSite, *, superpose_on: str = "pocket") -> Observation:
+    """Read a trajectory once, in chunks, superposing each frame on CA atoms of the site's protein.
+
+    Args:
+        file: The trajectory.
+        site: Where it is brought.
+        superpose_on: CA atoms of the "pocket", or of "all" residues that both have.
 
     Raises:
-        InputError: If molecules are broken across the box and there is no box to mend them, or no frame is left.
+        InputError: If molecules are broken across the box and there is no box to mend them, no frame is left, or
+            ``superpose_on`` is neither.
         TopologyMismatchError: If the ligand or the protein is another one.
     """
     notes: list[str] = []
-    selection = _Selection.build(file, site, notes)
+    selection = _Selection.build(file, site, notes, superpose_on)
     parts: list[_Part] = []
     view = _View()
     order = None
     for chunk in file.iterate(selection.atoms, notes):
-        make_whole(chunk, selection.molecules, selection.ca, file.path.name)
-        _superpose(chunk, selection.ca, site.ca[site.pocket[selection.pocket_places]])
+        make_whole(chunk, selection.molecules, selection.pocket_ca, file.path.name)
+        if not (file.is_placed and superpose_on == "all"):
+            _superpose(chunk, selection.ca, site.ca[selection.ca_places])
         if order is None:
             order = selection.choose_order(chunk.xyz[0], site.pose)
         parts.append(_measure(chunk, selection, order, len(site.pocket)))
@@ -92,6 +101,7 @@ def observe(file: TrajectoryFile, site: BindingSite) -> Observation:
         contacts=np.concatenate([p.contacts for p in parts]) if selection.has_side_chains else None,
         hydrogen_bonds=np.concatenate([p.hydrogen_bonds for p in parts]) if selection.has_hydrogens else None,
         view=view.join(file.interval),
+        superposed_on=f"{len(selection.ca)} CA atoms of the pocket" if superpose_on == "pocket" else "all CA atoms",
         notes=tuple(notes),
     )
 
@@ -104,9 +114,9 @@ def observe_start(file: TrajectoryFile, site: BindingSite, n_frames: int) -> Obs
         site: The binding site.
         n_frames: As many as the trajectory that it stands beside.
     """
-    selection = _Selection.build(file, site, [])
+    selection = _Selection.build(file, site, [], "all")
     start = mdtraj.Trajectory(file.positions[None, selection.atoms].astype(np.float32), selection.topology)
-    _superpose(start, selection.ca, site.ca[site.pocket[selection.pocket_places]])
+    _superpose(start, selection.ca, site.ca[selection.ca_places])
     part = _measure(start, selection, selection.choose_order(start.xyz[0], site.pose), len(site.pocket))
     return Observation(
         label="frozen",
@@ -128,7 +138,8 @@ class _Selection:
     matches: np.ndarray  # (n_matches, n_ligand): ligand heavy atoms in the site's order, one row per symmetry
     protein_heavy: np.ndarray
     ca: np.ndarray
-    pocket_places: np.ndarray  # place in site.pocket of each of ``ca``
+    ca_places: np.ndarray  # place in site.ca of each of ``ca``
+    pocket_ca: np.ndarray
     pocket_heavy: list[np.ndarray]
     view_atoms: np.ndarray
     molecules: Molecules
@@ -138,7 +149,9 @@ class _Selection:
     has_hydrogens: bool
 
     @classmethod
-    def build(cls, file: TrajectoryFile, site: BindingSite, notes: list[str]) -> "_Selection":
+    def build(cls, file: TrajectoryFile, site: BindingSite, notes: list[str], superpose_on: str) -> "_Selection":
+        if superpose_on not in SUPERPOSITIONS:
+            raise InputError(f"superposition on {superpose_on!r}: choose {' or '.join(SUPERPOSITIONS)}")
         full = file.topology
         residue, mapping = _find_ligand(file, site)
         kept = [r for r in full.residues if r is residue or not _is_solvent(r)]
@@ -148,7 +161,9 @@ class _Selection:
         place = {int(old): new for new, old in enumerate(atoms)}
         ligand = {place[a.index] for a in residue.atoms}
         heavy = {a.index for a in topology.atoms if a.element is not None and a.element.atomic_number > 1}
-        pairs = map_pocket(site, list_residues(full, residue), notes, file.path.name)
+        partners = map_residues(site, list_residues(full, residue), notes, file.path.name)
+        pairs = [(k, partners[i]) for k, i in enumerate(site.pocket.tolist()) if i in partners]
+        anchors = list(partners.items()) if superpose_on == "all" else [(int(site.pocket[k]), r) for k, r in pairs]
         pocket_heavy = [np.empty(0, dtype=np.int64) for _ in site.pocket]
         columns: dict[int, int] = {}
         for column, r in pairs:
@@ -171,8 +186,9 @@ class _Selection:
             topology=topology,
             matches=np.vectorize(place.__getitem__)(mapping),
             protein_heavy=np.array(sorted(heavy - ligand), dtype=np.int64),
-            ca=np.array([next(place[a.index] for a in r.atoms if a.name == "CA") for _, r in pairs]),
-            pocket_places=np.array([column for column, _ in pairs]),
+            ca=np.array([place[_find_ca(r)] for _, r in anchors]),
+            ca_places=np.array([i for i, _ in anchors]),
+            pocket_ca=np.array([place[_find_ca(r)] for _, r in pairs]),
             pocket_heavy=pocket_heavy,
             view_atoms=np.array(sorted(ligand | set(columns))),
             molecules=molecules,
@@ -235,6 +251,10 @@ def _find_ligand(file: TrajectoryFile, site: BindingSite) -> tuple[mdtraj.core.t
     if mismatch is not None:
         raise TopologyMismatchError(f"{file.path}: {mismatch}")
     raise TopologyMismatchError(f"{file.path}: no residue in its topology could be the ligand {site.ligand.name}")
+
+
+def _find_ca(residue: mdtraj.core.topology.Residue) -> int:
+    return next(a.index for a in residue.atoms if a.name == "CA")
 
 
 def _is_solvent(residue: mdtraj.core.topology.Residue) -> bool:

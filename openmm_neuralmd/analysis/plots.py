@@ -21,12 +21,13 @@ INK, FAINT = "#2b2d42", "#d9dce3"
 ANGSTROM = 10.0
 
 
-def write_overview(run_dir: str | Path, path: str | Path) -> Path:
+def write_overview(run_dir: str | Path, path: str | Path, *, superpose_on: str = "pocket") -> Path:
     """Draw a run beside the bundled replicas (where it is of the bundled complex): RMSD over time, RMSF per atom.
 
     Args:
         run_dir: Run directory.
         path: Picture to write; the suffix sets its format.
+        superpose_on: CA atoms of the "pocket" or of "all" residues.
 
     Returns:
         ``path``.
@@ -36,7 +37,7 @@ def write_overview(run_dir: str | Path, path: str | Path) -> Path:
     """
     file = open_run(run_dir, label="NeuralMD")
     site, replicas = load_run_context(file)
-    figure = draw_overview([observe(file, site), *replicas], site)
+    figure = draw_overview([observe(f, site, superpose_on=superpose_on) for f in (file, *replicas)], site)
     figure.savefig(path, dpi=150)
     return Path(path)
 

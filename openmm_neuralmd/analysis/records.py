@@ -25,6 +25,7 @@ def collect_metrics(comparison: Comparison, speeds: dict[str, float]) -> dict[st
         "overall": describe_overall(comparison),
         "ligand": comparison.site.ligand.name,
         "pocket": list(comparison.site.pocket_labels),
+        "superposed_on": comparison.run.superposed_on,
         "common_interval_ps": comparison.interval,
         "block_frames": comparison.block_frames,
         "close_ratio": CLOSE_RATIO,

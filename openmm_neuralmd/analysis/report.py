@@ -163,7 +163,7 @@ def _build_viewer(comparison: Comparison) -> str:
 <div class="panel"><header><select id="reference" aria-label="reference">{options}</select>
 <span id="clock-right"></span></header><div class="screen" id="screen-right"></div></div></div>
 <div class="controls"><button id="play">Play</button><input type="range" id="time" min="0" value="0" aria-label="time">
-</div><p class="note">Ligand thick, pocket thin, superposed on the pocket's CA atoms; drag to turn both, scroll to zoom.
+</div><p class="note">Ligand thick, pocket thin; drag to turn both, scroll to zoom.
 A shorter trajectory starts again when it ends. At most 100 frames of each are shown.</p>"""
 
 
@@ -191,7 +191,8 @@ def _describe_data(comparison: Comparison, speeds: dict[str, float]) -> str:
                 speed,
             ]
         )
-    notes = "".join(f"<li>{escape(n)}</li>" for n in comparison.notes)
+    placed = f"Frames were superposed on {comparison.run.superposed_on}." if comparison.run.superposed_on else ""
+    notes = "".join(f"<li>{escape(n)}</li>" for n in (placed, *comparison.notes) if n)
     return _table(["Trajectory", "frames", "interval [ps]", "length [ns]", "speed [ns/day]"], rows, range(1, 5)) + (
         f"<ul>{notes}</ul>" if notes else ""
     )

@@ -29,8 +29,8 @@ class Scene:
 def write_scenes(series: list[Observation], ligand: str, folder: str | Path) -> list[Path]:
     """Write ``view.pml`` and ``view.vmd``, and the ligand and pocket of each series, superposed, as PDB and XTC.
 
-    The scripts load what the comparison saw: frames already superposed on the pocket, whatever engine they came
-    from, so nothing needs to be matched again.
+    The scripts load what the comparison saw: frames already superposed, whatever engine they came from, so nothing
+    needs to be matched again.
 
     Args:
         series: The run first; those without ``view`` are left out.

@@ -17,6 +17,10 @@ MIN_IDENTITY = 0.7
 """Below this sequence identity two proteins are not compared."""
 MIN_COMMON_RESIDUES = 4
 
+SUPERPOSITIONS = ("pocket", "all")
+"""CA atoms that frames are laid on. In the pocket's place the ligand's own motion is seen; in the whole protein's,
+its domains' motion besides."""
+
 ResidueKey = tuple[str, int]
 
 
@@ -96,10 +100,10 @@ def list_residues(
     return [r for r in topology.residues if r is not ligand and {"N", "CA", "C"} <= {a.name for a in r.atoms}]
 
 
-def map_pocket(
+def map_residues(
     site: BindingSite, residues: list[mdtraj.core.topology.Residue], notes: list[str], source: str
-) -> list[tuple[int, mdtraj.core.topology.Residue]]:
-    """Pairs of (position in ``site.pocket``, residue) that stand for each other in two topologies.
+) -> dict[int, mdtraj.core.topology.Residue]:
+    """The residue of another topology that stands for each of the site's, where there is one.
 
     By residue number and type where these agree, else by aligning the sequences.
 
@@ -121,7 +125,7 @@ def map_pocket(
                 f"of the shorter one; {100 * MIN_IDENTITY:.0f} % are needed to compare pockets"
             )
         notes.append(f"{source}: residues matched by sequence, identity {100 * identity:.0f} %")
-    common = [(k, residues[partners[i]]) for k, i in enumerate(site.pocket.tolist()) if i in partners]
+    common = [i for i in site.pocket.tolist() if i in partners]
     if len(common) < MIN_COMMON_RESIDUES:
         raise TopologyMismatchError(
             f"{source}: only {len(common)} of the pocket's {len(site.pocket)} residues are there; "
@@ -129,7 +133,7 @@ def map_pocket(
         )
     if len(common) < len(site.pocket):
         notes.append(f"{source}: {len(common)} of the pocket's {len(site.pocket)} residues are there")
-    return common
+    return {i: residues[k] for i, k in partners.items()}
 
 
 def _map_by_number(site: BindingSite, residues: list[mdtraj.core.topology.Residue]) -> dict[int, int] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openmm_neuralmd.analysis.bundled import TRAINING_FRACTION, load_bundled_replicas, load_bundled_site
+from openmm_neuralmd.analysis.bundled import REPLICAS, TRAINING_FRACTION, load_bundled_site, open_bundled_replica
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserstein_distances
 from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
@@ -17,6 +17,7 @@ from openmm_neuralmd.errors import TopologyMismatchError
 
 SAME_PLACE_NM = 0.05
 ANGSTROM = 10.0
+_PLACES = {"pocket": "the pocket", "all": "all residues"}
 
 
 @dataclass(frozen=True)
@@ -46,30 +47,30 @@ class SummaryTable:
         return "\n".join([*lines, "", *self.notes])
 
 
-def summarize_run(run_dir: str | Path) -> str:
-    """The table of ``tabulate_run`` as text.
-
-    Raises:
-        InputError: If ``run_dir`` is not a run directory or cannot be read.
-    """
-    return tabulate_run(run_dir).format()
+def summarize_run(run_dir: str | Path, *, superpose_on: str = "pocket") -> str:
+    """The table of ``tabulate_run`` as text."""
+    return tabulate_run(run_dir, superpose_on=superpose_on).format()
 
 
-def tabulate_run(run_dir: str | Path) -> SummaryTable:
+def tabulate_run(run_dir: str | Path, *, superpose_on: str = "pocket") -> SummaryTable:
     """Compare a run with the bundled replicas; with nothing but a frozen ligand if it is another complex.
+
+    Args:
+        run_dir: Run directory.
+        superpose_on: CA atoms of the "pocket" or of "all" residues.
 
     Raises:
         InputError: If ``run_dir`` is not a run directory or cannot be read.
     """
     file = open_run(run_dir, label="run")
-    site, replicas = load_run_context(file)
-    run = observe(file, site)
+    site, files = load_run_context(file)
+    run, *replicas = [observe(f, site, superpose_on=superpose_on) for f in (file, *files)]
     columns = [run, *replicas, *make_baselines(run, site, replicas, file)]
     rows = _tabulate(columns, site, replicas)
-    return SummaryTable(tuple(c.label for c in columns), rows, _explain(columns, site, replicas, rows))
+    return SummaryTable(tuple(c.label for c in columns), rows, _explain(columns, site, replicas, rows, superpose_on))
 
 
-def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[BindingSite, list[Observation]]:
+def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[BindingSite, list[TrajectoryFile]]:
     """The run's binding site, and the bundled replicas if the run is of the bundled complex (else none).
 
     Args:
@@ -86,7 +87,8 @@ def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[B
         return site, []
     same_order = (order == np.arange(site.ligand.n_atoms)).all(axis=1).any()
     same_protein = site.sequence == bundled.sequence and np.abs(site.ca - bundled.ca).max() < SAME_PLACE_NM
-    return (bundled, load_bundled_replicas()) if same_order and same_protein else (site, [])
+    is_bundled = same_order and same_protein
+    return (bundled, [open_bundled_replica(name) for name in REPLICAS]) if is_bundled else (site, [])
 
 
 def make_baselines(
@@ -141,15 +143,20 @@ def _tabulate(
 
 
 def _explain(
-    columns: list[Observation], site: BindingSite, replicas: list[Observation], rows: dict[str, tuple[float, ...]]
+    columns: list[Observation],
+    site: BindingSite,
+    replicas: list[Observation],
+    rows: dict[str, tuple[float, ...]],
+    superpose_on: str,
 ) -> tuple[str, ...]:
     notes = []
     for c in columns:
         length = f"{c.n_frames} frames, {c.interval:g} ps apart ({c.n_frames * c.interval / 1000:.2f} ns)"
-        notes.append(f"{c.label}: {c.source}" + ("" if c.label in ("frozen", "mean") else f"; {length}"))
+        source = "bundled MD replica, OpenMM, Amber14 and GAFF2, 300 K" if c in replicas else c.source
+        notes.append(f"{c.label}: {source}" + ("" if c.label in ("frozen", "mean") else f"; {length}"))
         notes += [f"  note: {note}" for note in c.notes]
     notes.append(
-        "Heavy atoms; protein superposed; bonds against "
+        f"Heavy atoms; protein superposed on the CA atoms of {_PLACES[superpose_on]}; bonds against "
         + ("the bundled reference geometry (mean of r1's training part)" if replicas else "the starting pose")
         + "; clash: closer than 0.75 of the sum of van der Waals radii, "
         "counted in the run's rigid protein, for the MD replicas in their own moving one."

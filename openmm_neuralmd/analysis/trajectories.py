@@ -34,6 +34,7 @@ class TrajectoryFile:
         interval: Between frames [ps].
         label: What tables and figures call it.
         info: ``run.json`` of one of our runs, else empty.
+        is_placed: Whether its frames already stand superposed on all CA atoms of the binding site's protein.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class TrajectoryFile:
     interval: float
     label: str
     info: dict[str, Any] = field(default_factory=dict)
+    is_placed: bool = False
 
     def iterate(self, atoms: np.ndarray, notes: list[str]) -> Iterator[mdtraj.Trajectory]:
         """Chunks of at most ``CHUNK_FRAMES`` frames of the chosen atoms; a damaged tail is left out and noted.

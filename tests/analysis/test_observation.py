@@ -15,7 +15,7 @@ from openmm_neuralmd.analysis.bundled import (
 from openmm_neuralmd.analysis.contacts import find_contacts
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite, build_site, list_residues, map_pocket
+from openmm_neuralmd.analysis.site import BindingSite, build_site, list_residues, map_residues
 from openmm_neuralmd.analysis.trajectories import open_run, open_trajectory
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
@@ -48,6 +48,14 @@ def test_agrees_with_the_stored_snapshots(r1: Observation) -> None:
     for pairs in (np.array([[0, 26], [5, 12], [3, 20]]),):  # distances know no superposition
         assert compute_pair_distances(first, pairs) == pytest.approx(compute_pair_distances(kept, pairs), abs=0.002)
     assert np.linalg.norm(first - kept, axis=-1).mean() < 0.1  # the pocket's CA against all CA atoms
+
+
+def test_on_all_ca_atoms(site: BindingSite) -> None:
+    placed = observe(open_bundled_replica("r1"), site, superpose_on="all")
+    stored = load_bundled_replicas()[0]
+    assert placed.positions == pytest.approx(stored.positions[9::10], abs=0.001)  # XTC rounds to 0.001 nm
+    with pytest.raises(InputError, match="choose pocket or all"):
+        observe(open_bundled_replica("r1"), site, superpose_on="none")
 
 
 def test_known_contacts_of_cmp1(r1: Observation, site: BindingSite) -> None:
@@ -145,8 +153,8 @@ def test_protein_numbered_otherwise(holo: mdtraj.Trajectory, site: BindingSite) 
         residue.resSeq += 1000
     notes: list[str] = []
     ligand = next(r for r in renumbered.residues if r.name == "0WC")
-    pairs = map_pocket(site, list_residues(renumbered, ligand), notes, "a.pdb")
-    assert [r.resSeq - 1000 for _, r in pairs] == [site.keys[k][1] for k in site.pocket]
+    partners = map_residues(site, list_residues(renumbered, ligand), notes, "a.pdb")
+    assert [partners[k].resSeq - 1000 for k in site.pocket] == [site.keys[k][1] for k in site.pocket]
     assert "identity 100 %" in notes[0]
 
 
@@ -156,7 +164,7 @@ def test_another_protein_says_the_identity(holo: mdtraj.Trajectory, site: Bindin
         residue.resSeq += 1000
     residues = list_residues(other, next(r for r in other.residues if r.name == "0WC"))
     with pytest.raises(TopologyMismatchError, match=r"another protein.* \d+ %"):
-        map_pocket(site, residues[::-1], [], "a.pdb")
+        map_residues(site, residues[::-1], [], "a.pdb")
 
 
 def test_a_ligand_far_from_the_protein(holo: mdtraj.Trajectory) -> None:
