@@ -62,6 +62,7 @@ def test_page_is_self_contained(compared: Path) -> None:
     assert page.count("data:image/png;base64") >= 6
 
 
+@pytest.mark.slow
 def test_again_over_its_own_result(compared: Path, bundled_run: Path) -> None:
     (compared / "mine.txt").write_text("keep")
     assert main(["compare", str(bundled_run), "--out", str(compared)]) == 0
@@ -85,6 +86,7 @@ def test_two_md_runs_by_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert metrics["yardstick"].startswith("halves")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the project's MD data are not beside the repository")
 def test_whole_complex_as_reference(bundled_run: Path, tmp_path: Path) -> None:
     data = SHARED / "4g3e"
