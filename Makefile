@@ -7,10 +7,15 @@ DEMO ?= demo
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help venv demo test lint bench
+# The PyPI wheel of openmmtorch fits one release of torch, so its tests have an environment of their own (7 GB).
+TORCHFORCE_VENV ?= .venv-torchforce
+TORCHFORCE_STAMP = $(TORCHFORCE_VENV)/.installed
+
+.PHONY: help venv demo test test-torchforce lint bench
 help:
 	@echo "make demo   simulate the bundled 4G3E complex, results in $(DEMO)/"
 	@echo "make test   run the tests"
+	@echo "make test-torchforce   run the tests of the openmm-torch back ends, in $(TORCHFORCE_VENV)/"
 	@echo "make lint   check style and types"
 	@echo "make bench  measure speed and memory"
 	@echo "make venv   create $(VENV) and install everything (the others do it when needed)"
@@ -31,6 +36,15 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+$(TORCHFORCE_STAMP): setup.py
+	$(PYTHON) -m venv $(TORCHFORCE_VENV)
+	$(TORCHFORCE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  torch==2.9.1 openmm==8.6.1 openmmtorch==1.5 -e '.[test]'
+	@touch $@
+
+test-torchforce: $(TORCHFORCE_STAMP)
+	$(TORCHFORCE_VENV)/bin/python -m pytest tests/simulation/test_backends.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

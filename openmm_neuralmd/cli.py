@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
     try:
         args.run(args)
-    except (NeuralMDError, OSError) as error:
+    except (NeuralMDError, NotImplementedError, OSError) as error:
         print(f"neuralmd: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -70,8 +70,8 @@ def test_quiet_shows_no_bar(words, capsys) -> None:
 
 
 def test_options_reach_the_run(words, tmp_path) -> None:
-    more = "--scheme heun --steps-per-snapshot 2 --seed 7 --platform reference --no-projection --quiet".split()
-    assert main([*words, *more]) == 0
+    more = "--scheme heun --steps-per-snapshot 2 --seed 7 --platform reference --no-projection --backend auto"
+    assert main([*words, *more.split(), "--quiet"]) == 0
     settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
     assert (settings["scheme"], settings["steps_per_snapshot"], settings["seed"]) == ("heun", 2, 7)
     assert (settings["platform"], settings["projection"]) == ("Reference", False)
@@ -132,6 +132,11 @@ def test_platform_that_does_not_exist(words, tmp_path, capsys) -> None:
 def test_out_that_cannot_be_made(words, tmp_path, capsys) -> None:
     (tmp_path / "file").write_text("")
     expect_error(capsys, replace_word(words, "--out", tmp_path / "file" / "run"), "file")
+
+
+def test_backend_that_cannot_take_the_model(words, capsys) -> None:
+    expect_error(capsys, [*words, "--backend", "torchforce"], "Newtonian models only")
+    expect_error(capsys, [*words, "--backend", "jax"], "unknown backend 'jax'")
 
 
 def test_interrupt(words, monkeypatch, capsys) -> None:

@@ -5,6 +5,7 @@ Loading reads TorchScript's own format and JSON; no Python object is unpickled.
 """
 
 import hashlib
+import io
 import json
 import os
 import warnings
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from openmm_neuralmd.models.interface import (
     build_protein_structure,
 )
 from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
+from openmm_neuralmd.units import compute_force_factor
 
 SCHEMA_VERSION = 1
 BUNDLED = ("ode", "sde")
@@ -139,6 +141,48 @@ class _Bound(nn.Module):
 
     def get_protein(self) -> ProteinEmbedding:
         return ProteinEmbedding(self.ca, self.frames, self.features)
+
+
+class _WholeSystem(nn.Module):
+    """All positions of a System [nm] in, energy 0 and all forces [kJ/mol/nm] out, as OpenMM's TorchForce asks."""
+
+    ligand: Tensor
+    ends: Tensor
+    starts: Tensor
+    paths: Tensor
+    centre: Tensor
+
+    def __init__(
+        self, bound: nn.Module, ligand: Tensor, tree: Tuple[Tensor, Tensor, Tensor], pose: Tensor, factor: float
+    ) -> None:
+        super().__init__()
+        self.bound = bound
+        self.factor = factor
+        self.register_buffer("ligand", ligand)
+        self.register_buffer("ends", tree[0])
+        self.register_buffer("starts", tree[1])
+        self.register_buffer("paths", tree[2])
+        self.register_buffer("centre", pose.mean(dim=0))
+
+    def forward(self, positions: Tensor, box: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        x = positions[self.ligand].to(self.centre.dtype)
+        if box is not None:
+            x = self.restore_image(x, box.to(x.dtype))
+        force = self.factor * self.bound(10.0 * x.unsqueeze(0)).squeeze(0)
+        forces = torch.zeros_like(positions)
+        forces[self.ligand] = force.to(positions.dtype)
+        return torch.zeros([], dtype=positions.dtype, device=positions.device), forces
+
+    def restore_image(self, x: Tensor, box: Tensor) -> Tensor:
+        """The ligand whole and next to the protein; see ``simulation.imaging``."""
+        whole = x[0] + self.paths @ self.shift(x[self.ends] - x[self.starts], box)
+        offset = (whole.mean(dim=0) - self.centre).unsqueeze(0)
+        return whole + self.shift(offset, box) - offset
+
+    def shift(self, difference: Tensor, box: Tensor) -> Tensor:
+        for k in (2, 1, 0):
+            difference = difference - torch.round(difference[:, k : k + 1] / box[k, k]) * box[k]
+        return difference
 
 
 @dataclass(frozen=True)
@@ -277,6 +321,34 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
         scripted = torch.jit.script(wrapper(net.eval().to("cpu", torch.float32)))
         torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
     os.replace(temporary, target)
+
+
+def build_whole_system_module(
+    model: BoundModel, ligand: np.ndarray, tree: Tuple[np.ndarray, np.ndarray, np.ndarray], pose: np.ndarray
+) -> Any:
+    """TorchScript module for OpenMM's TorchForce: all positions in, energy 0 and the force on the ligand out.
+
+    Args:
+        model: Bound model.
+        ligand: Particles of its heavy atoms, int64, (n_atoms,).
+        tree: Children, parents and paths of ``simulation.imaging.LigandImage``, which make the ligand whole.
+        pose: Of the ligand [nm], (n_atoms, 3), next to the protein.
+    """
+    children, parents, paths = (torch.from_numpy(part) for part in tree)
+    buffer = io.BytesIO()  # a frozen module can be part of another one only after a round trip
+    with _quiet():
+        torch.jit.save(model.module, buffer)
+        buffer.seek(0)
+        bound = torch.jit.load(buffer)
+    whole = _WholeSystem(
+        bound,
+        torch.from_numpy(ligand),
+        (children, parents, paths.to(model.dtype)),
+        torch.from_numpy(pose).to(model.dtype),
+        compute_force_factor(model.snapshot_interval),
+    )
+    with _quiet():
+        return torch.jit.script(whole.eval())
 
 
 def load_model(path: str | Path) -> Model:

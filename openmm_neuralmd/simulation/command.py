@@ -12,6 +12,7 @@ from openmm_neuralmd.complex import Complex, is_prepared, load_bundled_complex, 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
 from openmm_neuralmd.simulation.directory import RunFiles
+from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES
 from openmm_neuralmd.simulation.run import simulate
 
@@ -31,6 +32,9 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps-per-snapshot", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--scheme", metavar="S", help=f"{', '.join(SCHEMES)} (default: the model's own)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument(
+        "--backend", default="python", metavar="B", help=f"auto, {', '.join(BACKENDS)} (default: python)"
+    )
     parser.add_argument("--platform", default="CPU", metavar="P", help="OpenMM platform (default: CPU)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
@@ -56,6 +60,7 @@ def run_simulate(args: argparse.Namespace) -> None:
             scheme=args.scheme,
             seed=args.seed,
             projection=not args.no_projection,
+            backend=args.backend,
             platform=args.platform,
             threads=args.threads,
             resume=args.resume,

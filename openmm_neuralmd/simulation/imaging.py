@@ -15,23 +15,26 @@ class LigandImage:
 
     Args:
         ligand: Its bonds make it whole, its pose is next to the protein.
+
+    Attributes:
+        children, parents: Atoms of the tree of bonds, int64, (n_atoms - 1,).
+        paths: 1 where a bond of the tree lies between the first atom and another, (n_atoms, n_atoms - 1).
     """
 
     def __init__(self, ligand: Ligand) -> None:
         order, parents = _walk_bonds(ligand)
-        self._children = np.array(order, dtype=np.int64)
-        self._parents = np.array([parents[a] for a in order], dtype=np.int64)
-        # row: atom, column: bond of the tree; 1 where the bond lies between the first atom and this one
-        self._paths = np.zeros((ligand.n_atoms, len(order)))
+        self.children = np.array(order, dtype=np.int64)
+        self.parents = np.array([parents[a] for a in order], dtype=np.int64)
+        self.paths = np.zeros((ligand.n_atoms, len(order)))
         for k, atom in enumerate(order):
-            self._paths[atom] = self._paths[parents[atom]]
-            self._paths[atom, k] = 1.0
+            self.paths[atom] = self.paths[parents[atom]]
+            self.paths[atom, k] = 1.0
         self._centre = ligand.positions.mean(axis=0)
 
     def restore(self, positions: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Positions [nm], (n_atoms, 3), moved by multiples of the box vectors [nm], (3, 3), in reduced form."""
-        bonds = positions[self._children] - positions[self._parents]
-        whole = positions[0] + self._paths @ shift_to_nearest_image(bonds, box)
+        bonds = positions[self.children] - positions[self.parents]
+        whole = positions[0] + self.paths @ shift_to_nearest_image(bonds, box)
         offset = whole.mean(axis=0) - self._centre
         return whole + (shift_to_nearest_image(offset, box) - offset)
 

@@ -12,14 +12,8 @@ from dataclasses import dataclass
 import openmm as mm
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.simulation.force import (
-    STAGE_PARAMETER,
-    TIMESTEP_PARAMETER,
-    LigandComputation,
-    NeuralMDForce,
-    Stage,
-    read_step_settings,
-)
+from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
+from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
 
 
 def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
@@ -126,15 +120,16 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         if self.steps_per_snapshot < 1:
             raise InputError(f"steps_per_snapshot is {self.steps_per_snapshot}; give 1 or more")
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
-        a = f"f{settings.force_group}"
+        own = f"f{settings.force_group}"
+        a = own if settings.computes_drift else f"f{settings.drift_group}/m"
         self.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
         self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
         SCHEMES[self.scheme].add_to(self, a)
         if settings.projection:
             self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
-            self.addComputePerDof("v", f"v + {a}/dt")  # first: moving x would call for another evaluation
-            self.addComputePerDof("x", f"x + {a}")
+            self.addComputePerDof("v", f"v + {own}/dt")  # first: moving x would call for another evaluation
+            self.addComputePerDof("x", f"x + {own}")
         if settings.is_held:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
             self.addConstrainPositions()
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))

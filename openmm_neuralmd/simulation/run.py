@@ -46,6 +46,7 @@ def simulate(
     scheme: str | None = None,
     seed: int = 0,
     projection: bool = True,
+    backend: str = "python",
     platform: str = "CPU",
     threads: int | None = None,
     resume: bool = False,
@@ -66,6 +67,7 @@ def simulate(
         steps_per_snapshot, scheme: The model's own if None.
         seed: Of the noise.
         projection: Whether bonds are brought back after each step.
+        backend: What evaluates the model, see ``simulation.force.BACKENDS``; "auto" for the best that works.
         platform: OpenMM's name for it; OpenMM never chooses.
         threads: Of OpenMM's CPU platform and torch; theirs if None.
         resume: Go on from the last snapshot in ``out``.
@@ -83,7 +85,7 @@ def simulate(
     openmm_platform = find_platform(platform)
     if threads is not None:
         _set_threads(threads)
-    force = NeuralMDForce(complex_, model, seed=seed, projection=projection)
+    force = NeuralMDForce(complex_, model, seed=seed, projection=projection, backend=backend)
     complex_ = force.complex
     system = build_rigid_system(complex_)
     held = force.add_to(system)
@@ -96,6 +98,7 @@ def simulate(
         "steps_per_snapshot": integrator.steps_per_snapshot,
         "seed": seed,
         "projection": projection,
+        "backend": force.backend,
         "platform": openmm_platform.getName(),
         "threads": threads,
     }
