@@ -347,7 +347,7 @@ def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
     return Protein(
         residue_types=np.array(types, dtype=np.int64),
         backbone=backbone_xyz,
-        is_linked=_find_links(places, backbone_xyz[:, 1]),
+        is_linked=find_links(places, backbone_xyz[:, 1]),
         ca_indices=np.array([n[1] for n in indices], dtype=np.int64),
     )
 
@@ -357,7 +357,7 @@ def _find_backbone(residue: Any) -> list[int] | None:
     return [atoms[n] for n in ("N", "CA", "C")] if all(n in atoms for n in ("N", "CA", "C")) else None
 
 
-def _find_links(places: Iterable[tuple[int, int]], ca: np.ndarray) -> np.ndarray:
+def find_links(places: Iterable[tuple[int, int]], ca: np.ndarray) -> np.ndarray:
     """A residue is linked to the next one in the same chain if their CA atoms are a peptide bond apart."""
     chains = np.array([chain for chain, _ in places])
     linked = np.zeros(len(ca), dtype=bool)

@@ -77,7 +77,9 @@ def load_ligand_trajectory(
     ligand = match_ligand(file.topology, complex_, name)
     ca = match_residues(file.topology, complex_, name)
     atoms, places = np.unique(np.concatenate([ligand, ca]), return_inverse=True)
-    frames = _Frames(complex_, places[: len(ligand)], places[len(ligand) :], choose_anchors(complex_, superpose_on))
+    frames = SnapshotExtractor(
+        complex_, places[: len(ligand)], places[len(ligand) :], choose_anchors(complex_, superpose_on)
+    )
     notes: list[str] = []
     clock = _Clock(file)
     parts = []
@@ -161,7 +163,7 @@ def match_residues(topology: mdtraj.Topology, complex_: Complex, source: str) ->
     return np.array([names["CA"] for _, names in found])
 
 
-class _Frames:
+class SnapshotExtractor:
     """Takes whole, superposed ligand snapshots out of chunks.
 
     Args:

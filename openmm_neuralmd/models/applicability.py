@@ -43,7 +43,7 @@ class Applicability:
 
 def describe_training_complex(complex_: Complex) -> dict[str, str]:
     """What a model file keeps of a complex it was trained on: ligand SMILES and protein sequence."""
-    return {"ligand_smiles": Chem.MolToSmiles(build_molecule(complex_)), "sequence": _get_sequence(complex_)}
+    return {"ligand_smiles": Chem.MolToSmiles(build_molecule(complex_)), "sequence": get_sequence(complex_)}
 
 
 def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Applicability:
@@ -55,7 +55,9 @@ def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Appl
     if not known:
         return Applicability(None, None, None, "the model file does not say which complexes it was trained on")
     own = describe_training_complex(complex_)
-    pairs = [(_compare_ligands(own, other), _compare_sequences(own, other)) for other in known]
+    pairs = [
+        (_compare_ligands(own, other), compute_sequence_identity(own["sequence"], other["sequence"])) for other in known
+    ]
     best = max(range(len(pairs)), key=lambda k: sum(pairs[k]))
     similarity, identity = pairs[best]
     is_same_ligand = known[best]["ligand_smiles"] == own["ligand_smiles"]
@@ -120,7 +122,7 @@ def _guess_charge(number: int, valence: int) -> int:
     return {(7, 4): 1, (8, 1): -1, (16, 1): -1}.get((number, valence), 0)
 
 
-def _get_sequence(complex_: Complex) -> str:
+def get_sequence(complex_: Complex) -> str:
     """One letter for each residue, X for unknown ones."""
     letters = [_LETTERS[name] for name in RESIDUE_TYPES] + ["X"]
     return "".join(letters[k] for k in complex_.protein.residue_types.tolist())
@@ -137,8 +139,8 @@ def _compare_ligands(first: Mapping[str, str], second: Mapping[str, str]) -> flo
     return float(DataStructs.TanimotoSimilarity(*fingerprints))
 
 
-def _compare_sequences(first: Mapping[str, str], second: Mapping[str, str]) -> float:
+def compute_sequence_identity(first: str, second: str) -> float:
     """Identical residues of a global alignment (BLOSUM62, gap 10 + 1 per residue) over the shorter sequence."""
-    a, b = ([_NAMES.get(letter, "UNK") for letter in entry["sequence"]] for entry in (first, second))
+    a, b = ([_NAMES.get(letter, "UNK") for letter in sequence] for sequence in (first, second))
     alignment = gemmi.align_string_sequences(a, b, [], gemmi.AlignmentScoring("b"))
     return float(alignment.match_count / min(len(a), len(b)))

@@ -1,0 +1,77 @@
+"""What a split by complexes lets through: held-out complexes whose protein or ligand the training part knows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+
+from openmm_neuralmd.complex import Complex, Ligand
+from openmm_neuralmd.models.applicability import compute_sequence_identity, get_sequence
+
+MIN_IDENTITY = 0.9
+"""Proteins this similar count as the same one."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A held-out complex and the training complexes that give away its protein, its ligand's scaffold, or both."""
+
+    name: str
+    same_protein: tuple[str, ...]
+    same_scaffold: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{what} as {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+            for what, names in (("same protein", self.same_protein), ("same scaffold", self.same_scaffold))
+            if names
+        ]
+        return f"{self.name}: {'; '.join(parts)}"
+
+
+def find_leaks(training: Mapping[str, Complex], held_out: Mapping[str, Complex]) -> list[Leak]:
+    """The held-out complexes that are not new; an empty list means a clean split.
+
+    Args:
+        training, held_out: Complexes by name.
+    """
+    sequences = {name: get_sequence(c) for name, c in training.items()}
+    scaffolds = {name: compute_scaffold(c.ligand) for name, c in training.items()}
+    leaks = []
+    for name, complex_ in held_out.items():
+        sequence, scaffold = get_sequence(complex_), compute_scaffold(complex_.ligand)
+        leak = Leak(
+            name,
+            tuple(n for n, s in sequences.items() if _are_similar(s, sequence)),
+            tuple(n for n, s in scaffolds.items() if scaffold and s == scaffold),
+        )
+        if leak.same_protein or leak.same_scaffold:
+            leaks.append(leak)
+    return leaks
+
+
+def compute_scaffold(ligand: Ligand) -> str:
+    """Rings and the chains between them as a graph without elements and bond orders; empty without rings.
+
+    Source: molecular frameworks of Bemis and Murcko (1996), doi:10.1021/jm9602928.
+    """
+    bonds = ligand.bonds
+    while True:
+        degree = np.bincount(bonds.ravel(), minlength=ligand.n_atoms)
+        inner = (degree[bonds] > 1).all(axis=1)
+        if inner.all():
+            break
+        bonds = bonds[inner]
+    molecule = Chem.RWMol()
+    index = {int(k): molecule.AddAtom(Chem.Atom(0)) for k in np.unique(bonds)}
+    for a, b in bonds.tolist():
+        molecule.AddBond(index[a], index[b], Chem.BondType.SINGLE)
+    return str(Chem.MolToSmiles(molecule))
+
+
+def _are_similar(first: str, second: str) -> bool:
+    """Same protein; lengths decide first, since the identity is over the shorter sequence."""
+    if min(len(first), len(second)) < MIN_IDENTITY / 2 * max(len(first), len(second)):
+        return False
+    return first == second or compute_sequence_identity(first, second) >= MIN_IDENTITY

@@ -1,0 +1,211 @@
+"""MISATO's ``MD.hdf5``: one group for each complex, 100 frames 80 ps apart, without topology.
+
+Siebenmorgen et al., Nature Computational Science 2024, doi:10.1038/s43588-024-00627-2. A group holds ``atoms_number``
+(atomic numbers), ``atoms_residue`` (codes, see ``RESIDUE_CODES``), ``molecules_begin_atom_index`` (the last molecule is
+the ligand) and ``trajectory_coordinates`` (n_frames, n_atoms, 3) [A], not superposed. Bonds and atom names are not in
+the file, so both come from distances. A complex is read when it is asked for, frames in blocks: neither time nor memory
+depends on the size of the file.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import mdtraj
+import numpy as np
+
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
+from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.units import NM_PER_ANGSTROM
+
+FRAME_INTERVAL_PS = 80.0
+KEYS = ("atoms_number", "atoms_residue", "molecules_begin_atom_index", "trajectory_coordinates")
+_BLOCK_BYTES = 32 * 2**20  # of coordinates read at once
+
+
+@dataclass(frozen=True)
+class MisatoRecord:
+    """One complex and its trajectory.
+
+    Attributes:
+        complex: Rigid protein and pose of the first frame; without topology, which the file does not have.
+        trajectory: Ligand snapshots, superposed on that protein.
+        notes: Other molecules than protein and ligand that are in the file and that models do not see.
+    """
+
+    complex: Complex
+    trajectory: LigandTrajectory
+    notes: tuple[str, ...]
+
+
+class MisatoFile:
+    """An open file; complexes are read one by one.
+
+    Args:
+        path: ``MD.hdf5``.
+        frame_interval: [ps].
+        superpose_on: CA atoms of "all" residues or of the "pocket".
+        keep_hydrogens: Whether the ligand's hydrogens follow their heavy atoms, or are left out.
+
+    Raises:
+        InputError: If the file is missing or no HDF5 file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        frame_interval: float = FRAME_INTERVAL_PS,
+        superpose_on: str = "all",
+        keep_hydrogens: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: no such file; give MISATO's MD.hdf5")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise InputError(f"{self.path}: not a readable HDF5 file, or cut short: {error}") from error
+        self.frame_interval, self.superpose_on, self.keep_hydrogens = frame_interval, superpose_on, keep_hydrogens
+
+    def __enter__(self) -> "MisatoFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._file
+
+    def list_names(self) -> list[str]:
+        """Names of all complexes."""
+        return list(self._file)
+
+    def load(self, name: str) -> MisatoRecord:
+        """Read one complex.
+
+        Raises:
+            InputError: If it is absent, incomplete or damaged, or its last molecule is no ligand: a peptide, an ion,
+                several molecules, or one with a metal.
+        """
+        label = f"{self.path.name}/{name}"
+        if name not in self:
+            raise InputError(f"{label}: no such complex; the file holds {len(self._file)} others")
+        group = self._file[name]
+        missing = [key for key in KEYS if key not in group] if isinstance(group, h5py.Group) else list(KEYS)
+        if missing:
+            raise InputError(f"{label}: no {', '.join(missing)}; this is not a complex in MISATO's layout")
+        try:
+            atoms = read_atoms(group, label)
+            start = NM_PER_ANGSTROM * np.asarray(group["trajectory_coordinates"][0], dtype=np.float64)
+            complex_ = build_complex(atoms, start, label, keep_hydrogens=self.keep_hydrogens)
+            trajectory = self._read_trajectory(group, complex_, label)
+        except OSError as error:  # a damaged chunk
+            raise InputError(f"{label}: damaged: {error}") from error
+        return MisatoRecord(complex_, trajectory, atoms.notes)
+
+    def _read_trajectory(self, group: h5py.Group, complex_: Complex, label: str) -> LigandTrajectory:
+        coordinates = group["trajectory_coordinates"]
+        ligand, ca = complex_.ligand.atom_indices, complex_.protein.ca_indices
+        anchors = choose_anchors(complex_, self.superpose_on)
+        n_ligand = len(ligand)
+        extractor = SnapshotExtractor(complex_, np.arange(n_ligand), n_ligand + np.arange(len(ca)), anchors)
+        chosen = np.concatenate([ligand, ca])
+        size = max(1, _BLOCK_BYTES // (coordinates.dtype.itemsize * coordinates.shape[1] * 3))
+        digest = hashlib.sha256()
+        parts = []
+        for first in range(0, len(coordinates), size):
+            block = np.asarray(coordinates[first : first + size])[:, chosen]
+            if not np.isfinite(block).all():
+                raise InputError(f"{label}: NaN or infinity in frames {first} to {first + len(block) - 1}")
+            digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
+            parts.append(extractor.extract(mdtraj.Trajectory(NM_PER_ANGSTROM * block, None), label))
+        return LigandTrajectory(
+            snapshots=np.concatenate(parts).astype(np.float64),
+            frame_interval=self.frame_interval,
+            source=label,
+            sha256=digest.hexdigest(),
+            superposed_on=f"{self.superpose_on}, {len(anchors)} CA atoms",
+        )
+
+
+def read_split(path: str | Path) -> list[str]:
+    """Names of a split list: one a line, empty lines ignored.
+
+    Raises:
+        InputError: If the file is missing or empty, or names a complex twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a list of complexes, one name a line")
+    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if not names:
+        raise InputError(f"{path}: empty; give one name a line")
+    twice = sorted(name for name, n in Counter(names).items() if n > 1)
+    if twice:
+        raise InputError(f"{path}: {', '.join(twice[:5])} named twice")
+    return names
+
+
+def iterate_records(file: MisatoFile, names: Sequence[str], skipped: dict[str, str]) -> Iterator[MisatoRecord]:
+    """The complexes of a list, one by one; those that cannot be used go to ``skipped`` with the reason.
+
+    Raises:
+        InputError: If names are not in the file.
+    """
+    absent = [name for name in names if name not in file]
+    if absent:
+        raise InputError(
+            f"{file.path}: {len(absent)} of {len(names)} listed complexes are not there: {', '.join(absent[:5])}"
+        )
+    for name in names:
+        try:
+            yield file.load(name)
+        except InputError as error:
+            skipped[name] = str(error)
+
+
+def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, ligand: str) -> None:
+    """Write trajectories in the same layout; the ligand's residue becomes the last molecule.
+
+    ``atoms_type`` and the energies are left out: nothing here reads them.
+
+    Args:
+        path: The file, replaced if it exists.
+        entries: Complexes by name; molecules whole.
+        ligand: Residue name.
+
+    Raises:
+        InputError: If a complex does not hold the ligand once.
+    """
+    codes = {name: code for code, name in RESIDUE_CODES.items()} | {"HIS": 11, "HID": 11, "HIP": 11}
+    with h5py.File(path, "w") as file:
+        for name, trajectory in entries.items():
+            residues = [r for r in trajectory.topology.residues if r.name == ligand]
+            if len(residues) != 1:
+                raise InputError(f"{name}: ligand {ligand} found {len(residues)} times, expected once")
+            chains = [[a for a in c.atoms if a.residue is not residues[0]] for c in trajectory.topology.chains]
+            molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(residues[0].atoms)]
+            order = [a for atoms in molecules for a in atoms]
+            group = file.create_group(name)
+            begins = np.cumsum([0, *(len(atoms) for atoms in molecules)])[:-1]
+            for key, values in (
+                ("atoms_number", [a.element.atomic_number for a in order]),
+                ("atoms_residue", [codes.get(a.residue.name, LIGAND_CODE) for a in order]),
+                ("molecules_begin_atom_index", begins),
+            ):
+                group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
+            xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
+            group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")

@@ -1,0 +1,57 @@
+"""A split by complexes is clean only if neither protein nor scaffold is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from openmm_neuralmd.complex import RESIDUE_TYPES, Complex
+from openmm_neuralmd.data.leakage import compute_scaffold, find_leaks
+from tests.helpers import make_complex
+
+
+def build(smiles: str, sequence: str) -> Complex:
+    """A ligand in a protein of a given sequence."""
+    letters = "ARNDCQEGHILKMFPSTWYV"
+    types = np.array([letters.index(x) for x in sequence])
+    assert len(RESIDUE_TYPES) == len(letters)
+    complex_ = make_complex(smiles, n_residues=len(sequence))
+    return replace(complex_, protein=replace(complex_.protein, residue_types=types))
+
+
+KINASE, BROMODOMAIN = "MKVLAEGHWTRDNQSPYFIC" * 2, "GGSAVLPWRTEEKHDNQYFM" * 2
+
+
+def test_new_protein_and_new_scaffold_are_clean() -> None:
+    assert find_leaks({"a": build("Cc1ccccc1", KINASE)}, {"b": build("CC1CCC1", BROMODOMAIN)}) == []
+
+
+def test_known_parts_are_named() -> None:
+    training = {"a": build("Cc1ccccc1", KINASE), "c": build("CC1CCC1", BROMODOMAIN)}
+    mutant = KINASE[:7] + "A" + KINASE[8:]
+    leaks = find_leaks(training, {"b": build("Oc1ccccn1", mutant), "d": build("CCCC", BROMODOMAIN)})
+    assert [(x.name, x.same_protein, x.same_scaffold) for x in leaks] == [("b", ("a",), ("a",)), ("d", ("c",), ())]
+    assert str(leaks[0]) == "b: same protein as a; same scaffold as a"
+
+
+def test_a_fragment_of_a_longer_protein_is_not_the_same() -> None:
+    assert find_leaks({"a": build("CCCC", KINASE)}, {"b": build("CCCC", KINASE[:12])}) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ("Cc1ccccc1", "OC1CCCCN1", True),  # substituents, elements and bond orders do not count
+        ("c1ccccc1CC1CC1", "Cc1ccccc1CC1CC1", True),
+        ("c1ccccc1CC1CC1", "c1ccccc1CCC1CC1", False),  # the chain between rings does
+        ("c1ccccc1", "C1CCCC1", False),
+    ],
+)
+def test_scaffold(first: str, second: str, is_same: bool) -> None:
+    scaffolds = [compute_scaffold(make_complex(s).ligand) for s in (first, second)]
+    assert all(scaffolds)
+    assert (scaffolds[0] == scaffolds[1]) is is_same
+
+
+def test_chains_have_no_scaffold() -> None:
+    assert compute_scaffold(make_complex("CCC(C)CO").ligand) == ""

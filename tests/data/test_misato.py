@@ -1,0 +1,281 @@
+"""MISATO's layout, written from our own MD of 4G3E and read back; wrong, huge and damaged files."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import h5py
+import mdtraj
+import numpy as np
+import pytest
+
+from openmm_neuralmd.complex import Complex, load_complex
+from openmm_neuralmd.data.misato import MisatoFile, iterate_records, read_split, write_misato
+from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.training.loop import TrainingSettings
+from openmm_neuralmd.training.train import train_model
+from tests.helpers import ROOT
+
+ASSETS = Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e"))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two replicas of the pocket of 4G3E as two complexes, tumbling as the file's frames do."""
+    target = tmp_path_factory.mktemp("misato") / "MD.hdf5"
+    frames = {
+        name: mdtraj.load(str(ASSETS / f"{name}_pocket.xtc"), top=str(ASSETS / "pocket.pdb")) for name in ("r1", "r2")
+    }
+    write_misato(target, frames, ligand="0WC")
+    return target
+
+
+@pytest.fixture(scope="module")
+def from_topology() -> Complex:
+    return load_complex(ASSETS / "pocket.pdb", "0WC", sdf=ASSETS / "ligand.sdf")
+
+
+@pytest.fixture(scope="module")
+def expected(from_topology: Complex) -> LigandTrajectory:
+    return load_ligand_trajectory(ASSETS / "r1_pocket.xtc", ASSETS / "pocket.pdb", from_topology)
+
+
+@pytest.fixture
+def edit(path: Path, tmp_path: Path) -> Callable[..., MisatoFile]:
+    """A copy of the file with complex r1 changed."""
+
+    def change(modify: Callable[[h5py.Group], None]) -> MisatoFile:
+        copy = tmp_path / "MD.hdf5"
+        copy.write_bytes(path.read_bytes())
+        with h5py.File(copy, "r+") as file:
+            modify(file["r1"])
+        return MisatoFile(copy)
+
+    return change
+
+
+class TestReading:
+    def test_ligand_and_protein_are_those_of_the_topology(self, path: Path, from_topology: Complex) -> None:
+        with MisatoFile(path) as file:
+            found = file.load("r1").complex
+        assert found.ligand.atomic_numbers.tolist() == from_topology.ligand.atomic_numbers.tolist()
+        assert {frozenset(b) for b in found.ligand.bonds.tolist()} == {
+            frozenset(b) for b in from_topology.ligand.bonds.tolist()
+        }
+        assert np.allclose(found.ligand.masses, from_topology.ligand.masses, atol=0.02)
+        assert found.protein.residue_types.tolist() == from_topology.protein.residue_types.tolist()
+        assert found.protein.is_linked.tolist() == from_topology.protein.is_linked.tolist()
+
+    def test_snapshots_are_superposed(self, path: Path, expected: LigandTrajectory) -> None:
+        with MisatoFile(path) as file:
+            found = file.load("r1").trajectory
+        assert found.frame_interval == 80.0
+        assert found.snapshots.shape == expected.snapshots.shape
+        turned = mdtraj.Trajectory(found.snapshots, None).superpose(mdtraj.Trajectory(expected.snapshots, None))
+        distances = np.linalg.norm(turned.xyz[0] - expected.snapshots[0], axis=-1)
+        assert distances.max() < 1e-3
+        # the two references differ by one rigid motion, so displacements have the same lengths
+        path_lengths = [np.linalg.norm(np.diff(x.snapshots, axis=0), axis=-1).mean() for x in (found, expected)]
+        assert path_lengths[0] == pytest.approx(path_lengths[1], rel=1e-3)
+
+    def test_frames_as_they_are_in_the_file_move_more(self, path: Path, expected: LigandTrajectory) -> None:
+        with h5py.File(path) as file:
+            raw = 0.1 * file["r1/trajectory_coordinates"][:, file["r1/molecules_begin_atom_index"][-1] :]
+        steps = [np.linalg.norm(np.diff(x, axis=0), axis=-1).mean() for x in (raw, expected.snapshots)]
+        assert steps[0] > 1.2 * steps[1]
+
+    def test_hydrogens_are_kept_or_stripped(self, path: Path) -> None:
+        for keep, n_hydrogens in ((True, 16), (False, 0)):
+            with MisatoFile(path, keep_hydrogens=keep) as file:
+                ligand = file.load("r1").complex.ligand
+            assert len(ligand.hydrogen_indices) == len(ligand.hydrogen_parents) == n_hydrogens
+            assert ligand.n_atoms == 27
+
+    def test_training_on_it(self, path: Path, tmp_path: Path) -> None:
+        with MisatoFile(path) as file:
+            record = file.load("r1")
+        settings = TrainingSettings(iterations=4, batch_size=4, validate_every=2)
+        config = {"hidden": 8, "n_layers": 1, "n_radial": 4}
+        result = train_model(
+            record.complex,
+            [record.trajectory],
+            tmp_path / "m.pt",
+            kind="ode",
+            snapshot_interval=80.0,
+            config=config,
+            settings=settings,
+        )
+        assert np.isfinite(result.best_loss)
+        assert (tmp_path / "m.pt").is_file()
+
+    def test_list_of_molecules_may_end_with_the_number_of_atoms(self, edit: Callable[..., MisatoFile]) -> None:
+        def close_list(group: h5py.Group) -> None:
+            begins = [*group["molecules_begin_atom_index"][:], len(group["atoms_number"])]
+            _replace(group, "molecules_begin_atom_index", begins)
+
+        with edit(close_list) as file:
+            assert file.load("r1").complex.ligand.n_atoms == 27
+
+
+class TestSplits:
+    def test_official_lists_are_one_name_a_line(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "train.txt").write_text("r1\n\nr2\n")
+        skipped: dict[str, str] = {}
+        with MisatoFile(path) as file:
+            records = list(iterate_records(file, read_split(tmp_path / "train.txt"), skipped))
+        assert [r.trajectory.source for r in records] == ["MD.hdf5/r1", "MD.hdf5/r2"]
+        assert not skipped
+        assert records[0].trajectory.sha256 != records[1].trajectory.sha256
+
+    def test_unusable_complexes_are_skipped_with_a_reason(self, edit: Callable[..., MisatoFile]) -> None:
+        skipped: dict[str, str] = {}
+        with edit(lambda group: group.__delitem__("atoms_residue")) as file:
+            records = list(iterate_records(file, ["r1", "r2"], skipped))
+        assert len(records) == 1
+        assert list(skipped) == ["r1"]
+        assert "no atoms_residue" in skipped["r1"]
+
+    def test_absent_names(self, path: Path) -> None:
+        with MisatoFile(path) as file, pytest.raises(InputError, match=r"1 of 2 listed complexes are not there: 1ABC"):
+            list(iterate_records(file, ["r1", "1ABC"], {}))
+
+    @pytest.mark.parametrize(("content", "expected"), [("", "empty"), ("r1\nr1\n", "named twice")])
+    def test_bad_lists(self, tmp_path: Path, content: str, expected: str) -> None:
+        (tmp_path / "train.txt").write_text(content)
+        with pytest.raises(InputError, match=expected):
+            read_split(tmp_path / "train.txt")
+
+
+class TestBadInput:
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no such file"):
+            MisatoFile(tmp_path / "MD.hdf5")
+
+    @pytest.mark.parametrize("share", [0.0, 0.5])
+    def test_truncated(self, path: Path, tmp_path: Path, share: float) -> None:
+        content = path.read_bytes()
+        (tmp_path / "MD.hdf5").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match="not a readable HDF5 file"):
+            MisatoFile(tmp_path / "MD.hdf5")
+
+    def test_absent_complex(self, path: Path) -> None:
+        with MisatoFile(path) as file, pytest.raises(InputError, match="no such complex"):
+            file.load("1ABC")
+
+    @pytest.mark.parametrize("key", ["atoms_number", "trajectory_coordinates"])
+    def test_without_a_key(self, edit: Callable[..., MisatoFile], key: str) -> None:
+        with edit(lambda group: group.__delitem__(key)) as file, pytest.raises(InputError, match=f"no {key}"):
+            file.load("r1")
+
+    def test_shapes_that_do_not_fit(self, edit: Callable[..., MisatoFile]) -> None:
+        with (
+            edit(lambda group: _replace(group, "atoms_residue", group["atoms_residue"][:-1])) as file,
+            pytest.raises(InputError, match="do not fit together"),
+        ):
+            file.load("r1")
+
+    def test_peptide(self, edit: Callable[..., MisatoFile]) -> None:
+        with (
+            edit(lambda group: _set_codes(group, _get_ligand(group), 2)) as file,
+            pytest.raises(InputError, match="peptide"),
+        ):
+            file.load("r1")
+
+    def test_ion(self, edit: Callable[..., MisatoFile]) -> None:
+        def cut(group: h5py.Group) -> None:
+            last = len(group["atoms_number"]) - 1
+            _replace(group, "molecules_begin_atom_index", [*group["molecules_begin_atom_index"][:], last])
+
+        with edit(cut) as file, pytest.raises(InputError, match="ion"):
+            file.load("r1")
+
+    def test_several_molecules(self, edit: Callable[..., MisatoFile]) -> None:
+        def move(group: h5py.Group) -> None:
+            xyz = group["trajectory_coordinates"][:]
+            xyz[:, -20:] += 30.0
+            _replace(group, "trajectory_coordinates", xyz)
+
+        with edit(move) as file, pytest.raises(InputError, match=r"is \d molecules"):
+            file.load("r1")
+
+    def test_other_molecules_are_noted(self, edit: Callable[..., MisatoFile]) -> None:
+        def add_zinc(group: h5py.Group) -> None:
+            begin = group["molecules_begin_atom_index"][-1]
+            _replace(group, "atoms_number", np.insert(group["atoms_number"][:], begin, 30))
+            _replace(group, "atoms_residue", np.insert(group["atoms_residue"][:], begin, 0))
+            begins = [*group["molecules_begin_atom_index"][:], begin + 1]
+            _replace(group, "molecules_begin_atom_index", begins)
+            xyz = group["trajectory_coordinates"][:]
+            _replace(group, "trajectory_coordinates", np.insert(xyz, begin, xyz[:, 0] + 5.0, axis=1))
+
+        with edit(add_zinc) as file:
+            record = file.load("r1")
+        assert record.notes == ("ion Zn1 beside the ligand acts on nothing",)
+        assert record.complex.ligand.n_atoms == 27
+
+    def test_another_table_of_codes(self, edit: Callable[..., MisatoFile]) -> None:
+        def shift(group: h5py.Group) -> None:
+            codes = group["atoms_residue"][:]
+            _replace(group, "atoms_residue", np.where(codes > 0, codes % 22 + 1, 0))
+
+        with edit(shift) as file, pytest.raises(InputError, match="another table of codes"):
+            file.load("r1")
+
+    def test_nan(self, edit: Callable[..., MisatoFile]) -> None:
+        def break_frame(group: h5py.Group) -> None:
+            xyz = group["trajectory_coordinates"][:]
+            xyz[7] = np.nan
+            _replace(group, "trajectory_coordinates", xyz)
+
+        with edit(break_frame) as file, pytest.raises(InputError, match="NaN or infinity"):
+            file.load("r1")
+
+
+def test_time_and_memory_do_not_depend_on_the_size_of_the_file(
+    path: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    large = tmp_path / "MD.hdf5"
+    large.write_bytes(path.read_bytes())
+    with h5py.File(large, "r+") as file:  # 132 GB of another complex, not one byte of it on disk
+        group = file.create_group("0AAA")
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((100, 55_000_000, 3))
+        data = h5py.Dataset(h5py.h5d.create(group.id, b"trajectory_coordinates", h5py.h5t.IEEE_F64LE, space, plan))
+        data[-1, -1, -1] = 1.0
+    assert large.stat().st_size > 130e9
+    request.addfinalizer(large.unlink)
+    script = (
+        "import resource, sys, time\n"
+        "from openmm_neuralmd.data.misato import MisatoFile\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "start = time.perf_counter()\n"
+        "with MisatoFile(sys.argv[1]) as file:\n"
+        "    n = len(file.load('r1').trajectory.snapshots)\n"
+        "print(n, time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script, str(large)], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    n_frames, seconds, kibibytes = int(output[0]), float(output[1]), int(output[2])
+    assert n_frames == 36
+    assert kibibytes * 1024 < 200e6
+    assert seconds < 20  # 0.2 s measured; a bound that only a scan of the file would break
+
+
+def _replace(group: h5py.Group, key: str, values: object) -> None:
+    del group[key]
+    group[key] = np.asarray(values)
+
+
+def _get_ligand(group: h5py.Group) -> slice:
+    return slice(int(group["molecules_begin_atom_index"][-1]), None)
+
+
+def _set_codes(group: h5py.Group, atoms: slice, code: int) -> None:
+    codes = group["atoms_residue"][:]
+    codes[atoms] = code
+    _replace(group, "atoms_residue", codes)
