@@ -316,11 +316,13 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
         raise ModelContractError(f"metadata lacks {', '.join(missing)}")
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp")
-    with _quiet():
-        wrapper: Any = _WRAPPERS.get(complete["kind"], _Exported)
-        scripted = torch.jit.script(wrapper(net.eval().to("cpu", torch.float32)))
-        torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
-    os.replace(temporary, target)
+    try:
+        with _quiet():
+            scripted = _compile(net.to("cpu", torch.float32), complete["kind"])
+            torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def build_whole_system_module(
@@ -349,6 +351,24 @@ def build_whole_system_module(
     )
     with _quiet():
         return torch.jit.script(whole.eval())
+
+
+def check_exportable(net: nn.Module, kind: str) -> None:
+    """Compile a network as ``export_model`` will, before hours of training rather than after.
+
+    Raises:
+        ModelContractError: If TorchScript cannot compile it.
+    """
+    try:
+        _compile(net, kind)
+    except Exception as error:  # torch.jit raises many kinds
+        raise ModelContractError(f"a {kind} network cannot be compiled: {str(error).splitlines()[0]}") from error
+
+
+def _compile(net: nn.Module, kind: str) -> Any:
+    wrapper: Any = _WRAPPERS.get(kind, _Exported)
+    with _quiet():
+        return torch.jit.script(wrapper(net.eval()))
 
 
 def load_model(path: str | Path) -> Model:

@@ -12,7 +12,7 @@ from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import build_windows, split_in_time
 from openmm_neuralmd.models.applicability import describe_training_complex
-from openmm_neuralmd.models.export import export_model
+from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
 from openmm_neuralmd.training.loop import Trainer, TrainingResult, TrainingSettings
@@ -73,6 +73,7 @@ def train_model(
     validation = collect([(p.validation, p.test) for p in parts])
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
     net = build_network(kind, arguments)
+    check_exportable(net, kind)
     trainer = Trainer(
         net,
         kind,

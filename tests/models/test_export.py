@@ -12,7 +12,7 @@ import torch
 from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.bindingnet import BindingNet
-from openmm_neuralmd.models.export import export_model, load_model
+from openmm_neuralmd.models.export import check_exportable, export_model, load_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import KINDS, build_network
 
@@ -140,6 +140,16 @@ def test_failed_export_keeps_the_old_file(net, model_file):
     with pytest.raises(TypeError):
         export_model(net, {**METADATA, "training": {1, 2}}, model_file)
     assert model_file.read_bytes() == before
+    assert list(model_file.parent.iterdir()) == [model_file]
+
+
+def test_network_that_cannot_be_compiled_is_refused_before_training(net):
+    class Odd(BindingNet):
+        def forward(self, positions, graph, protein):
+            yield positions
+
+    with pytest.raises(ModelContractError, match="cannot be compiled"):
+        check_exportable(Odd(**CONFIG), "sde")
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
