@@ -93,7 +93,7 @@ def test_resumed_gives_the_same_bytes(tiny_complex: Complex, any_platform: Platf
 @pytest.mark.parametrize("error", [ZeroDivisionError("in the model"), KeyboardInterrupt()])
 def test_errors_arrive_as_they_were_raised(error: BaseException, tiny_complex: Complex, any_platform: Platform) -> None:
     class Broken(ModelDouble):
-        def compute_force(self, positions):  # noqa: ARG002
+        def compute_force(self, positions):
             raise error
 
     force = NeuralMDForce(tiny_complex, Broken(**vars(make_double(tiny_complex))))
