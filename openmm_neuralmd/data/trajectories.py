@@ -12,14 +12,14 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from openmm_neuralmd.analysis.site import POCKET_CUTOFF_NM, SUPERPOSITIONS
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
 from openmm_neuralmd.complex import Complex, get_parent_residue
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
-SUPERPOSITIONS = ("all", "pocket")
-POCKET_NM = 1.0  # a residue with its CA this near the ligand's pose belongs to the pocket that frames are laid on
 MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
 _LONGEST_BOND_NM = 0.3  # C-I is 0.21
 _LONGEST_LINK_NM = 0.6  # between CA atoms of neighbours, 0.38
@@ -53,7 +53,7 @@ def load_ligand_trajectory(
     complex_: Complex,
     *,
     frame_interval: float | None = None,
-    superpose_on: str = "all",
+    superpose_on: str = "pocket",
 ) -> LigandTrajectory:
     """Read a trajectory and superpose it on the rigid protein of ``complex_``.
 
@@ -62,7 +62,7 @@ def load_ligand_trajectory(
         top: Its topology: PDB, mmCIF, GRO, prmtop or TPR; None for HDF5, which holds its own.
         complex_: Its ligand (by name and atoms) and residues must be in ``top``.
         frame_interval: [ps]; needed where the file does not carry it, checked where it does.
-        superpose_on: CA atoms of "all" residues or of the "pocket", those within ``POCKET_NM`` of the ligand's pose.
+        superpose_on: CA atoms of the "pocket" (see ``choose_anchors``) or of "all" residues.
 
     Raises:
         InputError: If a file cannot be read, the interval is unknown, uneven or contradicted, or molecules are broken
@@ -101,13 +101,23 @@ def load_ligand_trajectory(
 def choose_anchors(complex_: Complex, superpose_on: str) -> np.ndarray:
     """Residue indices whose CA atoms frames are laid on, int64, (n_anchors,).
 
+    The pocket is that of the analysis: residues with a heavy atom within ``POCKET_CUTOFF_NM`` of the ligand's pose.
+
     Raises:
-        InputError: If the pocket has fewer than ``MIN_POCKET`` residues.
+        InputError: If the pocket has fewer than ``MIN_POCKET`` residues, or the complex does not know its atoms.
     """
-    ca = complex_.protein.backbone[:, 1]
+    ca = complex_.protein.ca_indices
     if superpose_on == "all":
         return np.arange(len(ca))
-    pocket = np.flatnonzero(cdist(ca, complex_.ligand.positions).min(axis=1) <= POCKET_NM)
+    if complex_.topology is None:
+        raise InputError("this complex knows no atoms around the ligand but CA: superpose on all CA atoms")
+    residues = {atom.index: atom.residue.index for atom in complex_.topology.atoms()}
+    is_heavy = np.array([a.element is not None and a.element.atomic_number > 1 for a in complex_.topology.atoms()])
+    near = np.flatnonzero(
+        is_heavy & (cKDTree(complex_.ligand.positions).query(complex_.positions)[0] < POCKET_CUTOFF_NM)
+    )
+    touching = {residues[atom] for atom in near.tolist()}
+    pocket = np.flatnonzero([residues[atom] in touching for atom in ca.tolist()])
     if len(pocket) < MIN_POCKET:
         raise InputError(f"the pocket has {len(pocket)} residues, too few to superpose on: choose all CA atoms")
     return pocket

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS
 from openmm_neuralmd.complex import load_bundled_complex, load_complex
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
@@ -31,6 +32,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=sorted(OBJECTIVES), default="sde", help="default: %(default)s")
     parser.add_argument("--lag", type=float, default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
     parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
+    parser.add_argument(
+        "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
+    )
     parser.add_argument("--split", type=float, default=0.8, help="training part in time; the rest is never read")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--iterations", type=int, default=defaults.iterations, help="default: %(default)s")
@@ -57,7 +61,8 @@ def run_train(args: argparse.Namespace) -> None:
     else:
         complex_ = load_complex(args.complex_file or args.top, args.ligand, sdf=args.sdf)
     trajectories = [
-        load_ligand_trajectory(path, args.top, complex_, frame_interval=args.interval) for path in args.trajectories
+        load_ligand_trajectory(path, args.top, complex_, frame_interval=args.interval, superpose_on=args.superpose)
+        for path in args.trajectories
     ]
     settings = TrainingSettings(
         iterations=args.iterations, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed

@@ -25,6 +25,7 @@ from openmm_neuralmd.analysis.metrics import (
     compute_rmsd,
     compute_textbook_metrics,
 )
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS
 from openmm_neuralmd.analysis.validity import compute_angles, compute_bond_deviations, count_clashes, find_angles
 from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
@@ -73,6 +74,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ligand", required=True, metavar="RES")
     parser.add_argument("--sdf", help="as in neuralmd train")
     parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
+    parser.add_argument(
+        "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
+    )
     parser.add_argument("--split", type=float, default=0.8, help="training part (default: %(default)s)")
     parser.add_argument("--seeds", default="0,42,123", help="of sampled paths (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=64, help="paths a seed and start (default: %(default)s)")
@@ -91,7 +95,10 @@ def run_evaluate(args: argparse.Namespace) -> None:
         complex_ = load_complex(args.complex_file or args.top, args.ligand, sdf=args.sdf)
     models = [load_bundled_model(m) if m in BUNDLED else load_model(m) for m in args.models]
     paths = [args.trajectory, *([args.replica] if args.replica else [])]
-    trajectories = [load_ligand_trajectory(p, args.top, complex_, frame_interval=args.interval) for p in paths]
+    trajectories = [
+        load_ligand_trajectory(p, args.top, complex_, frame_interval=args.interval, superpose_on=args.superpose)
+        for p in paths
+    ]
     evaluation = evaluate(
         complex_, models, trajectories[0], trajectories[1:], split=args.split, seeds=seeds, n_samples=args.samples
     )
@@ -201,7 +208,7 @@ def evaluate(
         "trajectory": f"{trajectory.source} (SHA-256 {trajectory.sha256[:12]}), frames {parts.test} to {parts.end} of "
         f"{parts.end}, {trajectory.frame_interval:g} ps apart; snapshots {stride * trajectory.frame_interval:g} ps"
         " apart",
-        "superposition": "all CA atoms on the rigid protein; ligand heavy atoms",
+        "superposition": f"{trajectory.superposed_on}, on the rigid protein; ligand heavy atoms",
         "seeds": f"{', '.join(map(str, seeds))}; {n_samples} paths each, mean (and standard deviation over seeds)",
         "models": ", ".join(f"{LABELS[m.kind]} {m.path.name} ({m.sha256[:12]})" for m in models),
     }

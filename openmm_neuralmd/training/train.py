@@ -104,6 +104,7 @@ def train_model(
                 {
                     "file": t.source,
                     "sha256": t.sha256,
+                    "superposed_on": t.superposed_on,
                     "frame_interval_ps": t.frame_interval,
                     "frames": len(t.snapshots),
                     "frames_training": [0, p.validation],

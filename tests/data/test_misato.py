@@ -40,7 +40,7 @@ def from_topology() -> Complex:
 
 @pytest.fixture(scope="module")
 def expected(from_topology: Complex) -> LigandTrajectory:
-    return load_ligand_trajectory(ASSETS / "r1_pocket.xtc", ASSETS / "pocket.pdb", from_topology)
+    return load_ligand_trajectory(ASSETS / "r1_pocket.xtc", ASSETS / "pocket.pdb", from_topology, superpose_on="all")
 
 
 @pytest.fixture

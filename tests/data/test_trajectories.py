@@ -86,7 +86,7 @@ class TestFormats:
             pytest.importorskip("MDAnalysis")
         path = write(suffix, cell)
         given = INTERVAL_PS if suffix == ".dcd" else None  # mdtraj writes no interval into DCD files
-        loaded = load_ligand_trajectory(path, top and path.parent / top, tiny, frame_interval=given)
+        loaded = load_ligand_trajectory(path, top and path.parent / top, tiny, frame_interval=given, superpose_on="all")
         assert loaded.frame_interval == pytest.approx(INTERVAL_PS)
         assert loaded.snapshots.shape == truth.shape
         assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
@@ -94,7 +94,7 @@ class TestFormats:
 
     def test_whole_frames_without_a_box(self, write: Write, tiny: Complex, truth: np.ndarray) -> None:
         path = write(".xtc", None)
-        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
         assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
 
     def test_dcd_that_openmm_wrote(self, tiny: Complex, truth: np.ndarray, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ class TestFormats:
             dcd = DCDFile(file, tiny.topology, 0.004 * unit.picoseconds, 0, 5000)
             for xyz in frames.xyz:
                 dcd.writeModel(xyz * unit.nanometer)
-        loaded = load_ligand_trajectory(tmp_path / "md.dcd", tmp_path / "top.pdb", tiny)
+        loaded = load_ligand_trajectory(tmp_path / "md.dcd", tmp_path / "top.pdb", tiny, superpose_on="all")
         assert loaded.frame_interval == pytest.approx(INTERVAL_PS)
         assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
 
@@ -116,7 +116,7 @@ class TestFormats:
         source = write(".xtc")
         universe = mda.Universe(str(FOLDER / "tiny.tpr"), str(source))
         universe.atoms.write(str(tmp_path / "mda.trr"), frames="all")
-        loaded = load_ligand_trajectory(tmp_path / "mda.trr", FOLDER / "tiny.tpr", tiny)
+        loaded = load_ligand_trajectory(tmp_path / "mda.trr", FOLDER / "tiny.tpr", tiny, superpose_on="all")
         assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
 
     def test_ligand_atoms_in_another_order_are_found_by_name(
@@ -133,7 +133,7 @@ class TestFormats:
             return mdtraj.Trajectory(xyz, topology, frames.time, frames.unitcell_lengths, frames.unitcell_angles)
 
         path = write(".xtc", edit=reverse)
-        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
         assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
 
 
@@ -173,7 +173,10 @@ class TestRealFrames:
 
         reference = np.load(assets / "reference.npz")
         loaded = load_ligand_trajectory(
-            folder / "r1_ligand_backbone_8ps.dcd", folder / "ligand_backbone.pdb", load_bundled_complex()
+            folder / "r1_ligand_backbone_8ps.dcd",
+            folder / "ligand_backbone.pdb",
+            load_bundled_complex(),
+            superpose_on="all",
         )
         assert loaded.frame_interval == 8.0
         assert np.abs(loaded.snapshots - reference["r1"][:, reference["is_heavy"]]).max() < 1e-4
@@ -266,5 +269,5 @@ class TestBadInput:
 
     def test_unknown_superposition(self, write: Write, tiny: Complex) -> None:
         path = write(".xtc")
-        with pytest.raises(InputError, match="choose one of all, pocket"):
+        with pytest.raises(InputError, match="choose one of pocket, all"):
             load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="CB")

@@ -96,7 +96,12 @@ def test_different_intervals_are_refused(bundled, trajectory, tmp_path):
 def test_trivial_rows_agree_with_independent_numbers(bundled):
     """Frozen, mean and r2 on r1's last 20 %: MAE, Matching and Stability as computed by other code."""
     r1, r2 = (
-        load_ligand_trajectory(REFERENCE / f"{r}_ligand_backbone_8ps.dcd", REFERENCE / "ligand_backbone.pdb", bundled)
+        load_ligand_trajectory(
+            REFERENCE / f"{r}_ligand_backbone_8ps.dcd",
+            REFERENCE / "ligand_backbone.pdb",
+            bundled,
+            superpose_on="all",
+        )
         for r in ("r1", "r2")
     )
     evaluation = evaluate(bundled, [load_bundled_model("ode")], r1, [r2], split=0.8, seeds=[0], n_samples=1)
