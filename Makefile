@@ -32,7 +32,7 @@ $(STAMP): setup.py pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python examples/4g3e.py --out $(DEMO)
+	$(BIN)/python examples/4g3e.py --out $(DEMO) --force
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4

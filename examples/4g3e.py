@@ -15,6 +15,7 @@ from openmm_neuralmd.analysis.plots import write_overview
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.analysis.trajectories import open_run
 from openmm_neuralmd.complex import load_bundled_complex
+from openmm_neuralmd.errors import NeuralMDError
 from openmm_neuralmd.models.export import load_bundled_model
 from openmm_neuralmd.simulation.run import simulate
 
@@ -24,10 +25,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="run directory (default: %(default)s)")
     parser.add_argument("--snapshots", type=int, default=100, help="how many, 80 ps each (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace a run that is in the directory")
     options = parser.parse_args()
+    try:
+        run(options)
+    except NeuralMDError as error:
+        parser.error(str(error))
 
+
+def run(options: argparse.Namespace) -> None:
     complex_ = load_bundled_complex()  # your own: load_complex("complex.pdb", "LIG", sdf="ligand.sdf")
-    model = load_bundled_model("sde").bind(complex_)
+    model = load_bundled_model("sde")  # your own: load_model("my.pt")
 
     with tqdm(total=options.snapshots, unit="snapshot") as bar:
 
@@ -41,7 +49,7 @@ def main() -> None:
             options.out,
             n_snapshots=options.snapshots,
             seed=options.seed,
-            overwrite=True,
+            overwrite=options.force,
             progress=show,
         )
 

@@ -12,7 +12,7 @@ def sample_annealed_langevin(
     levels: Sequence[float],
     generator: torch.Generator,
     *,
-    steps_per_level: int = 2,
+    steps_per_level: int = 1,
     step_ratio: float = 0.3,
 ) -> Tensor:
     """Sample a smoothed density at falling noise levels, starting from ``positions`` blurred at the highest.
