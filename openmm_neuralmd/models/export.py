@@ -403,8 +403,7 @@ def _load_module(path: Path, sha256: str) -> tuple[Any, dict[str, Any]]:
         metadata = json.loads(extra[_METADATA_FILE])
     except (RuntimeError, ValueError) as error:
         raise ModelContractError(
-            f"{path}: damaged, or not a model file of openmm_neuralmd ({str(error).splitlines()[0]}); fetch or train "
-            "it again"
+            f"{path}: damaged, or not a model file of openmm_neuralmd; fetch or train it again"
         ) from error
     version = metadata.get("schema_version", 0)
     if version > SCHEMA_VERSION:
