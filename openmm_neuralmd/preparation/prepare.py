@@ -5,7 +5,8 @@ import io
 import json
 import os
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,8 @@ from openmm_neuralmd.complex import PREPARED_FILES, Complex, load_prepared_compl
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
 from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
-from openmm_neuralmd.preparation.protein import CompletedProtein, add_hydrogens, complete_protein
+from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
+from openmm_neuralmd.preparation.relaxation import find_strained, relax_built
 from openmm_neuralmd.preparation.selection import POCKET_A, Parts, select_parts
 from openmm_neuralmd.preparation.structure import Residue, compute_distance, read_structure
 
@@ -90,14 +92,30 @@ def prepare_complex(
     kept = {str(r) for r in _list_residues(parts)}
     locations = [note for note in structure.record["alternate_locations"] if note.split()[0] in kept]
     renamed = _shorten_names(parts)
-    protein = complete_protein(parts.polymers, [parts.ligand, *parts.surroundings], max_gap=max_gap, platform=platform)
-    topology, positions = protein.topology, protein.positions
-    warnings = [*parts.warnings, *prepared.warnings, *protein.warnings, *_check_built(protein, parts)]
-    positions = np.concatenate([positions, _add_ligand(topology, parts.ligand, prepared)])
-    for residue in parts.surroundings:
-        positions = np.concatenate([positions, _add_residue(topology, residue)])
-    variants = protein.variants + [None] * (topology.getNumResidues() - len(protein.variants))
-    topology, positions, states = add_hydrogens(topology, positions, variants, ph=ph, platform=platform)
+    with _reproducible(platform):
+        protein = complete_protein(
+            parts.polymers, [parts.ligand, *parts.surroundings], max_gap=max_gap, platform=platform
+        )
+        topology, positions = protein.topology, protein.positions
+        n_polymer = topology.getNumResidues()
+        positions = np.concatenate([positions, _add_ligand(topology, parts.ligand, prepared)])
+        for residue in parts.surroundings:
+            positions = np.concatenate([positions, _add_residue(topology, residue)])
+        variants = protein.variants + [None] * (topology.getNumResidues() - n_polymer)
+        topology, positions, states = add_hydrogens(topology, positions, variants, ph=ph, platform=platform)
+        deposited = {
+            (r.chain, str(r.number), r.insertion_code, a.name)
+            for p in parts.polymers
+            for r in p.residues
+            for a in r.atoms
+        }
+        reason = relax_built(topology, positions, deposited, n_polymer, platform=platform)
+    warnings = [*parts.warnings, *prepared.warnings, *protein.warnings]
+    if reason is not None:
+        warnings.append(f"built atoms and hydrogens were not relaxed with Amber14: {reason}")
+    strained = find_strained(topology, positions, deposited)
+    warnings += [f"built peptide {name} is not planar and trans: its place is a guess" for name in strained]
+    warnings += _check_built(topology, positions, n_polymer, parts)
     protocol = {
         "source": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
         "ligand_selection": f"{parts.ligand.name}:{parts.ligand.chain}:{parts.ligand.number}",
@@ -108,6 +126,7 @@ def prepare_complex(
         **protein.record,
         "ph": ph,
         "protonation_states": states,
+        "relaxed": "built atoms and hydrogens, Amber14, deposited heavy atoms fixed" if reason is None else None,
         "ligand": prepared.record,
         "n_atoms": topology.getNumAtoms(),
         "platform": platform.getName(),
@@ -151,6 +170,23 @@ def _list_residues(parts: Parts) -> list[Residue]:
     return [*(r for p in parts.polymers for r in p.residues), parts.ligand, *parts.surroundings]
 
 
+@contextmanager
+def _reproducible(platform: Platform) -> Iterator[None]:
+    """One thread for every context made inside: several add forces in any order, and minimisations amplify that."""
+    if platform.getName() != "CPU":
+        yield
+        return
+    wanted = {"Threads": "1", "DeterministicForces": "true"}
+    before = {name: platform.getPropertyDefaultValue(name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            platform.setPropertyDefaultValue(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            platform.setPropertyDefaultValue(name, value)
+
+
 def _shorten_names(parts: Parts) -> list[str]:
     """Give long chain identifiers a letter and a long ligand name "LIG", since PDB files hold no longer ones."""
     residues = _list_residues(parts)
@@ -172,16 +208,17 @@ def _shorten_names(parts: Parts) -> list[str]:
     return notes
 
 
-def _check_built(protein: CompletedProtein, parts: Parts) -> list[str]:
-    """Warnings about what was built near the ligand, and about contacts too close to be real."""
+def _check_built(topology: Topology, positions: np.ndarray, n_polymer: int, parts: Parts) -> list[str]:
+    """Warnings about residues built near the ligand, and about contacts too close to be real."""
     pose = parts.ligand.positions
     deposited = {(r.chain, f"{r.number}{r.insertion_code}") for p in parts.polymers for r in p.residues}
     warnings = []
-    for residue in protein.topology.residues():
+    for residue in list(topology.residues())[:n_polymer]:
+        heavy = [a.index for a in residue.atoms() if a.element.atomic_number > 1]
+        distance = compute_distance(pose, positions[heavy] / _NM_PER_A)
         label = (residue.chain.id, f"{residue.id}{residue.insertionCode.strip()}")
-        distance = compute_distance(pose, protein.positions[[a.index for a in residue.atoms()]] / _NM_PER_A)
         name = f"{residue.name}:{':'.join(label)}"
-        if label not in deposited and distance < POCKET_A:
+        if (label not in deposited or residue.name in CAPS) and distance < POCKET_A:
             warnings.append(f"{name} was built, {distance:.1f} A from the ligand: its place is a guess")
         if distance < _CLASH_A:
             warnings.append(f"{name} comes within {distance:.2f} A of the ligand")

@@ -21,8 +21,9 @@ from openmm_neuralmd.preparation.structure import Atom, Polymer, Residue, comput
 
 _PEPTIDE_BOND_A = 2.0  # C-N farther apart than this are not bonded (0.13 nm is the bond)
 _HYDROGEN_LENGTHS_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}  # of the Amber force fields
+_BACKBONE = ("N", "CA", "C", "O", "OXT")
 _SEED = 1  # of the random directions in which PDBFixer and Modeller start to place atoms
-_CAPS = ("ACE", "NME")
+CAPS = ("ACE", "NME")
 _VARIANTS = {
     "HIS": ({"HD1", "HE2"}, {frozenset(("HD1", "HE2")): "HIP", frozenset(("HD1",)): "HID", frozenset(("HE2",)): "HIE"}),
     "ASP": ({"HD2"}, {frozenset(("HD2",)): "ASH", frozenset(): "ASP"}),
@@ -139,6 +140,9 @@ def complete_protein(
         for residue, atoms in sorted(fixer.missingAtoms.items(), key=lambda item: item[0].index)
     ]
     fixer.addMissingAtoms(seed=_SEED)
+    _rebuild_mirrored(
+        fixer, len(segments), {(r.chain, f"{r.number}{r.insertion_code}") for p in polymers for r in p.residues}
+    )
     modeller = Modeller(fixer.topology, fixer.positions)
     modeller.delete([c for k, c in enumerate(fixer.topology.chains()) if k >= len(segments)])
     warnings = [
@@ -205,6 +209,34 @@ def _format_atom(serial: int, residue: Residue, atom: Atom) -> str:
     )
 
 
+def _rebuild_mirrored(fixer: PDBFixer, n_chains: int, deposited: set[tuple[str, str]]) -> None:
+    """Build the side chains of mirror-image residues anew: PDBFixer's minimisation of whole residues makes some."""
+    xyz = np.array(fixer.positions.value_in_unit(unit.nanometer))
+    mirrored = []
+    for chain in list(fixer.topology.chains())[:n_chains]:
+        for residue in chain.residues():
+            if (chain.id, f"{residue.id}{residue.insertionCode.strip()}") not in deposited and is_mirrored(
+                residue, xyz
+            ):
+                mirrored.append(residue)
+    if mirrored:
+        modeller = Modeller(fixer.topology, fixer.positions)
+        modeller.delete([a for r in mirrored for a in r.atoms() if a.name not in _BACKBONE])
+        fixer.topology, fixer.positions = modeller.topology, modeller.positions
+        fixer.missingResidues = {}
+        fixer.findMissingAtoms()
+        fixer.addMissingAtoms(seed=_SEED)
+
+
+def is_mirrored(residue: Any, positions: np.ndarray) -> bool:
+    """Whether an amino acid is the mirror image (D) of the natural one; positions [nm] of the whole topology."""
+    place = {a.name: positions[a.index] for a in residue.atoms()}
+    if not {"N", "CA", "C", "CB"} <= place.keys():
+        return False
+    n, c, cb = (place[name] - place["CA"] for name in ("N", "C", "CB"))
+    return float(np.cross(n, c) @ cb) < 0.0
+
+
 def _check_backbone(polymer: Polymer) -> None:
     bare = [r for r in polymer.residues if len(r.atoms) < 3]
     if polymer.is_peptide and len(bare) > len(polymer.residues) / 2:
@@ -232,9 +264,9 @@ def _is_bonded(previous: Residue, residue: Residue) -> bool:
 def _list_insertions(segment: Segment) -> dict[int, list[str]]:
     insertions = dict(segment.insertions)
     if segment.cap_start:
-        insertions[0] = [_CAPS[0]]
+        insertions[0] = [CAPS[0]]
     if segment.cap_end:
-        insertions[len(segment.residues)] = [_CAPS[1]]
+        insertions[len(segment.residues)] = [CAPS[1]]
     return insertions
 
 
@@ -248,7 +280,8 @@ def _choose_variants(topology: Topology, chains: Sequence[Sequence[Residue]]) ->
                 states[residue.chain, f"{residue.number}{residue.insertion_code}"] = state
     variants: list[str | None] = []
     for residue in topology.residues():
-        variants.append(states.get((residue.chain.id, f"{residue.id}{residue.insertionCode.strip()}")))
+        place = (residue.chain.id, f"{residue.id}{residue.insertionCode.strip()}")
+        variants.append(states.get(place) if residue.name not in CAPS else None)  # a cap may share a number
     return variants
 
 
