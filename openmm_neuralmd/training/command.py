@@ -40,6 +40,12 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", type=int, default=defaults.iterations, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="default: %(default)s")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate, help="default: %(default)s")
+    parser.add_argument(
+        "--displacement",
+        type=float,
+        default=defaults.displacement,
+        help="strength of displaced inputs, which keep rollouts in place (default: %(default)s)",
+    )
     parser.add_argument("--hidden", type=int, default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="CPU threads")
@@ -65,7 +71,11 @@ def run_train(args: argparse.Namespace) -> None:
         for path in args.trajectories
     ]
     settings = TrainingSettings(
-        iterations=args.iterations, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed
+        iterations=args.iterations,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        displacement=args.displacement,
+        seed=args.seed,
     )
     with tqdm(total=settings.iterations, unit="step", disable=args.quiet, file=sys.stderr) as bar:
 

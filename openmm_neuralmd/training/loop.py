@@ -29,6 +29,7 @@ class TrainingSettings:
         ema_decay: Of the averaged weights, which are the ones validated and kept.
         validate_every: Steps between validations.
         patience: Validations without improvement before stopping.
+        displacement: Largest strength of the displaced inputs, see ``perturbation``; 0 leaves them in place.
         seed: Of weights, batches and displacements.
     """
 
@@ -40,6 +41,7 @@ class TrainingSettings:
     ema_decay: float = 0.99
     validate_every: int = 50
     patience: int = 10
+    displacement: float = 1.0
     seed: int = 0
 
 
@@ -160,7 +162,9 @@ class Trainer:
         return float(loss.detach())
 
     def _compute_loss(self, net: Any, window: Tensor, generator: torch.Generator) -> Tensor:
-        return OBJECTIVES[self.kind](net, window, self.graph, net.embed_protein(self.structure), generator)
+        return OBJECTIVES[self.kind](
+            net, window, self.graph, net.embed_protein(self.structure), generator, self.settings.displacement
+        )
 
     @torch.no_grad()
     def _validate(self) -> float:

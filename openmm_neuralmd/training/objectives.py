@@ -8,7 +8,10 @@ v = x_t - x_(t-1) that transition is exactly Gaussian:
 where b is what bonds do beyond the model (their vibration, which the noise fields leave alone). The drift is fitted
 on clean and on displaced inputs, the covariance on clean inputs only: displaced inputs would inflate it.
 
-All take a window x_(t-1), x_t, x_(t+1) [A], (n, 3, n_atoms, 3).
+Displaced inputs (``perturbation``) make rollouts contract, at a price: where they overlap with clean ones the drift is
+pulled towards the mean and the noise grows to make up for it, so the spread stays right and the memory shortens.
+
+All take a window x_(t-1), x_t, x_(t+1) [A], (n, 3, n_atoms, 3), and the largest strength of displacement.
 """
 
 import math
@@ -23,7 +26,7 @@ from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding
 from openmm_neuralmd.training.perturbation import perturb
 
-Objective = Callable[[Any, Tensor, LigandGraph, ProteinEmbedding, torch.Generator], Tensor]
+Objective = Callable[[Any, Tensor, LigandGraph, ProteinEmbedding, torch.Generator, float], Tensor]
 
 
 def compute_transition(
@@ -52,10 +55,15 @@ def compute_negative_log_likelihood(residual: Tensor, factor: Tensor) -> Tensor:
 
 
 def compute_langevin_loss(
-    net: BindingNet, window: Tensor, graph: LigandGraph, protein: ProteinEmbedding, generator: torch.Generator
+    net: BindingNet,
+    window: Tensor,
+    graph: LigandGraph,
+    protein: ProteinEmbedding,
+    generator: torch.Generator,
+    displacement: float,
 ) -> Tensor:
     """Mean negative log-likelihood per coordinate over clean and displaced inputs."""
-    mean, fields, following = _predict_clean_and_displaced(net, window, graph, protein, generator)
+    mean, fields, following = _predict_clean_and_displaced(net, window, graph, protein, generator, displacement)
     clean, moved = mean.chunk(2)
     factor = compute_covariance_factor(net, fields.chunk(2)[0])
     likelihood = compute_negative_log_likelihood(following - clean, factor)
@@ -63,26 +71,41 @@ def compute_langevin_loss(
 
 
 def compute_newtonian_loss(
-    net: BindingNet, window: Tensor, graph: LigandGraph, protein: ProteinEmbedding, generator: torch.Generator
+    net: BindingNet,
+    window: Tensor,
+    graph: LigandGraph,
+    protein: ProteinEmbedding,
+    generator: torch.Generator,
+    displacement: float,
 ) -> Tensor:
     """Mean squared error [A^2] of the next snapshot over clean and displaced inputs."""
-    mean, _, following = _predict_clean_and_displaced(net, window, graph, protein, generator)
+    mean, _, following = _predict_clean_and_displaced(net, window, graph, protein, generator, displacement)
     return (mean - following.repeat(2, 1, 1)).square().mean()
 
 
 def _predict_clean_and_displaced(
-    net: BindingNet, window: Tensor, graph: LigandGraph, protein: ProteinEmbedding, generator: torch.Generator
+    net: BindingNet,
+    window: Tensor,
+    graph: LigandGraph,
+    protein: ProteinEmbedding,
+    generator: torch.Generator,
+    displacement: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Transitions from x_t and from a displaced x_t with the same velocity, and the snapshot that followed."""
     previous, current, following = window.unbind(1)
-    displaced = perturb(current, graph, generator)
+    displaced = perturb(current, graph, generator, displacement)
     shifted = torch.cat([previous, previous + displaced - current])
     mean, fields = compute_transition(net, shifted, torch.cat([current, displaced]), graph, protein)
     return mean, fields, following
 
 
 def compute_next_position_loss(
-    net: BindingNet, window: Tensor, graph: LigandGraph, protein: ProteinEmbedding, _generator: torch.Generator
+    net: BindingNet,
+    window: Tensor,
+    graph: LigandGraph,
+    protein: ProteinEmbedding,
+    _generator: torch.Generator,
+    _displacement: float,
 ) -> Tensor:
     """GNN-MD: mean squared error [A^2] of the next positions, from clean inputs as in its paper."""
     previous, current, following = window.unbind(1)
@@ -91,7 +114,12 @@ def compute_next_position_loss(
 
 
 def compute_denoising_loss(
-    net: DenoisingLD, window: Tensor, graph: LigandGraph, protein: ProteinEmbedding, generator: torch.Generator
+    net: DenoisingLD,
+    window: Tensor,
+    graph: LigandGraph,
+    protein: ProteinEmbedding,
+    generator: torch.Generator,
+    _displacement: float,
 ) -> Tensor:
     """DenoisingLD: mean squared error of the noise that was added to x_t, levels drawn evenly in their logarithm."""
     clean = window[:, 1]
@@ -104,7 +132,12 @@ def compute_denoising_loss(
 
 
 def compute_acceleration_loss(
-    net: VerletMD, window: Tensor, graph: LigandGraph, protein: ProteinEmbedding, _generator: torch.Generator
+    net: VerletMD,
+    window: Tensor,
+    graph: LigandGraph,
+    protein: ProteinEmbedding,
+    _generator: torch.Generator,
+    _displacement: float,
 ) -> Tensor:
     """VerletMD: mean squared error [A^2/snapshot^4] of the accelerations x_(t+1) - 2 x_t + x_(t-1)."""
     previous, current, following = window.unbind(1)

@@ -25,15 +25,15 @@ def rotate(positions: Tensor, axes: Tensor, angles: Tensor, origin: Tensor) -> T
     return origin + along + (arms - along) * cosine + across * sine
 
 
-def perturb(positions: Tensor, graph: LigandGraph, generator: torch.Generator) -> Tensor:
-    """Displace each snapshot (n, n_atoms, 3) [A] with a strength drawn evenly from 0 to 1."""
+def perturb(positions: Tensor, graph: LigandGraph, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+    """Displace each snapshot (n, n_atoms, 3) [A] with a strength drawn evenly from 0 to ``scale``."""
     n, n_atoms, _ = positions.shape
 
     def draw(*shape: int) -> Tensor:
         normal = torch.randn(n, *shape, generator=generator, dtype=positions.dtype)
         return normal * strength.reshape(n, *([1] * len(shape)))
 
-    strength = torch.rand(n, generator=generator, dtype=positions.dtype)
+    strength = scale * torch.rand(n, generator=generator, dtype=positions.dtype)
     moved = positions
     for k in range(len(graph.torsion_axes)):
         start, end = moved[:, graph.torsion_axes[k, :1]], moved[:, graph.torsion_axes[k, 1:]]
