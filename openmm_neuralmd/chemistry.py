@@ -5,11 +5,33 @@ Everything here follows from heavy atoms, bonds and one geometry; no force field
 
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from openmm_neuralmd.errors import InputError
+
 MAX_SEPARATION = 4
 _COLLINEAR_COSINE = -0.94  # bond angle above 160 degrees: sp centres, cumulenes
+
+
+def read_sdf(path: str | Path) -> Any:
+    """The first molecule of an SDF or MOL file, hydrogens kept, as an ``rdkit.Chem.Mol``.
+
+    Raises:
+        InputError: If the file is missing or unreadable.
+    """
+    from rdkit import Chem, rdBase
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the ligand's SDF file")
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromMolFile(str(path), removeHs=False)
+    if molecule is None:
+        raise InputError(f"{path}: not a readable SDF/MOL file")
+    return molecule
 
 
 def compute_bond_separation(n_atoms: int, bonds: np.ndarray) -> np.ndarray:

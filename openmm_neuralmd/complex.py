@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions
+from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
@@ -289,14 +289,7 @@ def _read_bonds(
 
 
 def _read_sdf(path: Path, elements: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
-    from rdkit import Chem, rdBase
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the ligand's SDF file")
-    with rdBase.BlockLogs():
-        molecule = Chem.MolFromMolFile(str(path), removeHs=False)
-    if molecule is None:
-        raise InputError(f"{path}: not a readable SDF/MOL file")
+    molecule = read_sdf(path)
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
     found = [molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]
     if found != elements.tolist():

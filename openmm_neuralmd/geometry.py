@@ -1,4 +1,4 @@
-"""Pair vectors, vector frames, radial functions and superposition; everything here compiles with torch.jit.script.
+"""Pair vectors, vector frames and radial functions; everything here compiles with torch.jit.script.
 
 All vectors come from differences of positions, so translations drop out and rotations act linearly. A vector frame
 is three vectors, stored as rows of (..., 3, 3); where the geometry degenerates its axes shrink to zero smoothly.
@@ -119,17 +119,3 @@ def find_pairs(first: Tensor, second: Tensor, cutoff: float, is_same: bool) -> T
         near = near & ~torch.eye(first.shape[1], dtype=torch.bool, device=first.device)
     index = near.nonzero()
     return index[:, 0], index[:, 1], index[:, 2]
-
-
-def superpose(mobile: Tensor, target: Tensor) -> Tensor:
-    """``mobile`` moved onto ``target`` with the least root-mean-square distance, (..., n, 3); both [A] or both [nm].
-
-    Source: Kabsch (1976), doi:10.1107/S0567739476001873.
-    """
-    centre = mobile.mean(-2, keepdim=True)
-    goal = target.mean(-2, keepdim=True)
-    u, _, vt = torch.linalg.svd((mobile - centre).transpose(-1, -2) @ (target - goal))
-    handedness = torch.sign(torch.linalg.det(u @ vt))
-    ones = torch.ones_like(handedness)
-    rotation = (u * torch.stack([ones, ones, handedness], dim=-1).unsqueeze(-2)) @ vt
-    return (mobile - centre) @ rotation + goal

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
-from openmm_neuralmd.chemistry import find_torsions
+from openmm_neuralmd.chemistry import find_torsions, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 BOND_TOLERANCE = 1.3
@@ -114,13 +114,7 @@ def load_ligand_sdf(path: str | Path, name: str = "LIG", atom_names: tuple[str, 
     Raises:
         InputError: If the file is missing or unreadable.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the ligand's SDF file")
-    with rdBase.BlockLogs():
-        molecule = Chem.MolFromMolFile(str(path), removeHs=False)
-    if molecule is None:
-        raise InputError(f"{path}: not a readable SDF/MOL file")
+    molecule = read_sdf(path)
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
     kept = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
     elements = [molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]

@@ -1,4 +1,4 @@
-"""Bonds and 1-3 distances of a batch of ligands: their gradients, tangent projection and restoration, in torch."""
+"""Bonds and 1-3 distances of a batch of ligands: their gradients and tangent projection, in torch."""
 
 import torch
 from torch import Tensor
@@ -35,21 +35,3 @@ def project_to_tangent(positions: Tensor, pairs: Tensor, fields: Tensor, regular
     gram = gram + regularization * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky_ex(gram)[0]
     return fields - jacobian.transpose(1, 2) @ torch.cholesky_solve(jacobian @ fields, factor)
-
-
-def restore_distances(
-    positions: Tensor, pairs: Tensor, targets: Tensor, n_iterations: int = 6, regularization: float = 1e-3
-) -> Tensor:
-    """Positions whose pair distances are back at ``targets`` [A], (n_pairs,), by damped Gauss-Newton steps.
-
-    Differentiable and batched, for rollouts during training; ``simulation.projection`` is the strict version with a
-    convergence check.
-    """
-    identity = torch.eye(pairs.shape[0], dtype=positions.dtype, device=positions.device)
-    for _ in range(n_iterations):
-        jacobian = compute_constraint_jacobian(positions, pairs)
-        excess = (positions[:, pairs[:, 0]] - positions[:, pairs[:, 1]]).norm(dim=-1) - targets
-        gram = jacobian @ jacobian.transpose(1, 2) + regularization * identity
-        multipliers = torch.cholesky_solve(excess.unsqueeze(-1), torch.linalg.cholesky_ex(gram)[0])
-        positions = positions - (jacobian.transpose(1, 2) @ multipliers).reshape(positions.shape)
-    return positions

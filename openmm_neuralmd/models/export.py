@@ -32,7 +32,7 @@ from openmm_neuralmd.models.interface import (
     build_protein_structure,
 )
 from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
-from openmm_neuralmd.units import compute_force_factor
+from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
 SCHEMA_VERSION = 1
 BUNDLED = ("ode", "sde")
@@ -256,7 +256,7 @@ class Model:
         with torch.no_grad(), _quiet():
             bound = torch.jit.script(_Bound(exported, graph, exported.embed_protein(structure)).eval())
             module = torch.jit.freeze(bound, preserved_attrs=["compute_force_and_noise", "count_noise"])
-            pose = torch.from_numpy(complex_.ligand.positions * 10.0).to(dtype)[None]
+            pose = torch.from_numpy(complex_.ligand.positions * ANGSTROM_PER_NM).to(dtype)[None]
             n_noise = module.count_noise(pose)
             friction = float(exported.compute_friction())
         return BoundModel(
