@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,18 +52,18 @@ def build_windows(
     """All windows x_(t-1), x_t, ..., x_(t+n_steps) inside frames [start, stop), one beginning at every frame.
 
     Returns:
-        float64 [A], (n_windows, n_steps + 2, n_atoms, 3).
+        float32 [A], (n_windows, n_steps + 2, n_atoms, 3); a view of the snapshots, so long windows need no memory.
 
     Raises:
         InputError: If not one window fits.
     """
     stride = compute_stride(trajectory.frame_interval, snapshot_interval)
     length = stride * (n_steps + 1) + 1
-    n_windows = stop - start - length + 1
-    if n_windows < 1:
+    if stop - start < length:
         raise InputError(
             f"{trajectory.source}: {stop - start} frames are too few for a window of {length} "
             f"({n_steps + 2} snapshots {snapshot_interval:g} ps apart); give a longer trajectory or a shorter --lag"
+            + (" or --rollout" if n_steps > 1 else "")
         )
-    first = np.arange(start, start + n_windows)[:, None] + stride * np.arange(n_steps + 2)[None]
-    return torch.from_numpy(trajectory.snapshots[first] * ANGSTROM_PER_NM)
+    snapshots = torch.from_numpy(trajectory.snapshots[start:stop] * ANGSTROM_PER_NM).float()
+    return snapshots.unfold(0, length, 1)[..., ::stride].movedim(-1, 1)

@@ -25,13 +25,13 @@ from openmm_neuralmd.analysis.metrics import (
     compute_rmsd,
     compute_textbook_metrics,
 )
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS
 from openmm_neuralmd.analysis.validity import compute_angles, compute_bond_deviations, count_clashes, find_angles
-from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
-from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import Split, compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import BUNDLED, Model, load_bundled_model, load_model
+from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.predictors import Predictor, make_model_predictor, make_trivial_predictors
 
 ANGSTROM = 10.0
@@ -69,15 +69,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", metavar="M.pt", help="model files, or bundled sde and ode")
     parser.add_argument("--trajectory", required=True, help="the one the models were trained on, whole")
     parser.add_argument("--replica", help="a second MD run of the same length: the floor")
-    parser.add_argument("--top", required=True, help="PDB or other topology of the trajectories")
-    parser.add_argument("--complex", dest="complex_file", metavar="PDB", help="as in neuralmd train (default: TOP)")
-    parser.add_argument("--ligand", required=True, metavar="RES")
-    parser.add_argument("--sdf", help="as in neuralmd train")
-    parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
-    parser.add_argument(
-        "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
-    )
-    parser.add_argument("--split", type=float, default=0.8, help="training part (default: %(default)s)")
+    add_data_options(parser)
     parser.add_argument("--seeds", default="0,42,123", help="of sampled paths (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=64, help="paths a seed and start (default: %(default)s)")
     parser.add_argument("--out", required=True, help="folder for metrics.md, metrics.csv, metrics.json")
@@ -89,16 +81,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
         seeds = [int(s) for s in args.seeds.split(",")]
     except ValueError:
         raise InputError(f"--seeds {args.seeds!r}: give whole numbers with commas between, such as 0,42,123") from None
-    if args.complex_file == "bundled":
-        complex_ = load_bundled_complex()
-    else:
-        complex_ = load_complex(args.complex_file or args.top, args.ligand, sdf=args.sdf)
     models = [load_bundled_model(m) if m in BUNDLED else load_model(m) for m in args.models]
-    paths = [args.trajectory, *([args.replica] if args.replica else [])]
-    trajectories = [
-        load_ligand_trajectory(p, args.top, complex_, frame_interval=args.interval, superpose_on=args.superpose)
-        for p in paths
-    ]
+    complex_, trajectories = load_data(args, [args.trajectory, *([args.replica] if args.replica else [])])
     evaluation = evaluate(
         complex_, models, trajectories[0], trajectories[1:], split=args.split, seeds=seeds, n_samples=args.samples
     )

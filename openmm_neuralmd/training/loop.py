@@ -3,10 +3,12 @@
 import csv
 import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.training.objectives import OBJECTIVES
+
+_VALIDATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class TrainingSettings:
         validate_every: Steps between validations.
         patience: Validations without improvement before stopping.
         displacement: Largest strength of the displaced inputs, see ``perturbation``; 0 leaves them in place.
+        rollout: Snapshots predicted from each start, K; it grows from 1 to K over the first half of the iterations.
         seed: Of weights, batches and displacements.
     """
 
@@ -42,6 +47,7 @@ class TrainingSettings:
     validate_every: int = 50
     patience: int = 10
     displacement: float = 1.0
+    rollout: int = 1
     seed: int = 0
 
 
@@ -55,35 +61,63 @@ class TrainingResult:
     history: list[dict[str, float]]
 
 
+def compute_rollout(step: int, settings: TrainingSettings) -> int:
+    """Snapshots predicted from each start at a step of training, from 1 to ``settings.rollout``."""
+    return min(settings.rollout, 1 + 2 * settings.rollout * step // settings.iterations)
+
+
+@dataclass(frozen=True)
+class ComplexWindows:
+    """One complex, in the network's dtype, and its windows [A], (n, K + 2, n_atoms, 3), one tensor a trajectory."""
+
+    graph: LigandGraph
+    structure: ProteinStructure
+    training: Sequence[Tensor]
+    validation: Sequence[Tensor]
+
+    def to(self, device: torch.device) -> "ComplexWindows":
+        """Graph and structure on a device; windows follow batch by batch."""
+        return replace(
+            self,
+            graph=LigandGraph(*(value.to(device) for value in self.graph)),
+            structure=ProteinStructure(*(value.to(device) for value in self.structure)),
+        )
+
+
 class Trainer:
-    """Trains one network on windows of one complex.
+    """Trains one network on windows of one or more complexes.
+
+    A batch is drawn from all windows alike; each complex in it is computed apart, so complexes never touch.
 
     Args:
         net: Fresh network; trained in place.
         kind: One of ``OBJECTIVES``.
-        graph, structure: The complex, in the network's dtype.
-        training, validation: Windows [A], (n, 3, n_atoms, 3).
+        complexes: What to train on.
         settings: See ``TrainingSettings``.
         directory: For ``metrics.csv`` and the checkpoint.
+        device: Where to compute; random numbers are drawn there too.
     """
 
     def __init__(
         self,
         net: nn.Module,
         kind: str,
-        graph: LigandGraph,
-        structure: ProteinStructure,
-        training: Tensor,
-        validation: Tensor,
+        complexes: Sequence[ComplexWindows],
         settings: TrainingSettings,
         directory: Path,
+        device: torch.device = torch.device("cpu"),  # noqa: B008, immutable
     ) -> None:
         if kind not in OBJECTIVES:
             raise InputError(f"kind {kind!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
-        self.net, self.kind, self.graph, self.structure = net, kind, graph, structure
-        self.training, self.validation = training, validation
+        for name in ("iterations", "batch_size", "rollout", "validate_every", "patience"):
+            if getattr(settings, name) < 1:
+                raise InputError(f"{name} is {getattr(settings, name)}; give 1 or more")
+        self.net, self.kind, self.device = net.to(device), kind, device
+        self.complexes = [c.to(device) for c in complexes]
+        self.windows = [(k, w) for k, c in enumerate(complexes) for w in c.training]
+        self.ends = list(accumulate(len(w) for _, w in self.windows))
         self.settings, self.directory = settings, directory
-        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.optimizer = torch.optim.AdamW(
             net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -101,15 +135,15 @@ class Trainer:
         """Train until the last iteration or until validation has not improved for ``patience`` rounds.
 
         Raises:
-            NonFiniteStateError: If the loss becomes NaN or infinite; the last checkpoint stays.
+            NonFiniteStateError: If a loss becomes NaN or infinite; the last checkpoint stays.
         """
         running: list[float] = []
-        batches = self._draw_batches()
         while self.step < self.settings.iterations:
-            running.append(self._advance(next(batches)))
+            running.append(self._advance())
             if self.step % self.settings.validate_every == 0 or self.step == self.settings.iterations:
                 row = {
                     "step": self.step,
+                    "rollout": compute_rollout(self.step - 1, self.settings),
                     "training_loss": sum(running) / len(running),
                     "validation_loss": self._validate(),
                 }
@@ -125,13 +159,15 @@ class Trainer:
         """Continue from the checkpoint in ``directory``.
 
         Raises:
-            InputError: If there is none, or it was made with other settings.
+            InputError: If there is none, or it was made with other settings or on another kind of device.
         """
         if not self.checkpoint_path.is_file():
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
-        saved = torch.load(self.checkpoint_path, weights_only=True)
+        saved = torch.load(self.checkpoint_path, weights_only=True, map_location="cpu")
         if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind:
             raise InputError(f"{self.checkpoint_path} was made with other settings; repeat them or start afresh")
+        if saved["device"] != self.device.type:
+            raise InputError(f"{self.checkpoint_path} was made on {saved['device']}: give --device {saved['device']}")
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -139,46 +175,74 @@ class Trainer:
         self.generator.set_state(saved["generator"])
         self.step, self.best, self.history = saved["step"], saved["best"], saved["history"]
 
-    def _draw_batches(self) -> Iterator[Tensor]:
-        while True:
-            chosen = torch.randint(len(self.training), (self.settings.batch_size,), generator=self.generator)
-            yield self.training[chosen]
+    def _draw_batch(self) -> list[tuple[int, Tensor]]:
+        """Windows drawn from all complexes, as (complex, windows) pairs."""
+        size = (self.settings.batch_size,)
+        chosen = torch.randint(self.ends[-1], size, generator=self.generator, device=self.device).tolist()
+        drawn: dict[int, list[Tensor]] = {}
+        for index in chosen:
+            place = bisect_right(self.ends, index)
+            owner, windows = self.windows[place]
+            drawn.setdefault(owner, []).append(windows[index - self.ends[place]])  # counted from the end
+        return [(owner, torch.stack(windows)) for owner, windows in sorted(drawn.items(), key=lambda item: item[0])]
 
-    def _advance(self, window: Tensor) -> float:
+    def _advance(self) -> float:
         self.net.train()
-        loss = self._compute_loss(self.net, window, self.generator)
+        length = 2 + compute_rollout(self.step, self.settings)
+        loss = self.compute_batch_loss([(owner, windows[:, :length]) for owner, windows in self._draw_batch()])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.gradient_clip)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise NonFiniteStateError(
-                f"training step {self.step}: loss {loss.item()}, gradient norm {norm.item()}; the last good state is "
-                f"{self.checkpoint_path}; try a smaller learning rate"
-            )
+            self._stop(f"loss {loss.item()}, gradient norm {norm.item()}")
         self.optimizer.step()
         self.schedule.step()
         self.average.update_parameters(self.net)
         self.step += 1
         return float(loss.detach())
 
-    def _compute_loss(self, net: Any, window: Tensor, generator: torch.Generator) -> Tensor:
-        return OBJECTIVES[self.kind](
-            net, window, self.graph, net.embed_protein(self.structure), generator, self.settings.displacement
-        )
+    def compute_batch_loss(self, batch: Sequence[tuple[int, Tensor]]) -> Tensor:
+        """Mean over the windows of a batch, (complex, windows) pairs."""
+        n_windows = sum(len(windows) for _, windows in batch)
+        losses = [
+            self._compute_loss(self.net, owner, windows, self.generator) * (len(windows) / n_windows)
+            for owner, windows in batch
+        ]
+        return torch.stack(losses).sum()
+
+    def _compute_loss(self, net: Any, owner: int, windows: Tensor, generator: torch.Generator) -> Tensor:
+        graph, structure = self.complexes[owner].graph, self.complexes[owner].structure
+        protein = net.embed_protein(structure)
+        windows = windows.to(self.device)
+        return OBJECTIVES[self.kind](net, windows, graph, protein, generator, self.settings.displacement)
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Loss of the averaged weights on the validation windows, with the same displacements every time."""
-        generator = torch.Generator().manual_seed(self.settings.seed)
+        """Loss of the averaged weights on all validation windows, with the same displacements every time."""
+        generator = torch.Generator(self.device).manual_seed(self.settings.seed)
         net = self.average.module
         net.eval()
-        losses = [self._compute_loss(net, w, generator) * len(w) for w in self.validation.split(64)]
-        return float(sum(losses) / len(self.validation))
+        total, n_windows = 0.0, 0
+        for owner, complex_ in enumerate(self.complexes):
+            for windows in (part for w in complex_.validation for part in w.split(_VALIDATION_BATCH)):
+                total += float(self._compute_loss(net, owner, windows, generator)) * len(windows)
+                n_windows += len(windows)
+        if not math.isfinite(total):
+            self._stop(f"validation loss {total}")
+        return total / n_windows
+
+    def _stop(self, what: str) -> NoReturn:
+        kept = (
+            f"the last good state is {self.checkpoint_path}"
+            if self.checkpoint_path.is_file()
+            else "nothing was written"
+        )
+        raise NonFiniteStateError(f"training step {self.step}: {what}; {kept}; try a smaller learning rate")
 
     def _record(self, row: dict[str, float]) -> None:
         self.history.append(row)
         if row["validation_loss"] < self.best["loss"]:
-            state = {k: v.detach().clone() for k, v in self.average.module.state_dict().items()}
+            state = {k: v.detach().cpu().clone() for k, v in self.average.module.state_dict().items()}
             self.best = {"loss": row["validation_loss"], "step": self.step, "state": state}
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "metrics.csv").open("w", newline="") as file:
@@ -190,6 +254,7 @@ class Trainer:
             {
                 "settings": asdict(self.settings),
                 "kind": self.kind,
+                "device": self.device.type,
                 "net": self.net.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),

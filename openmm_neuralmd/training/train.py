@@ -15,7 +15,7 @@ from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
-from openmm_neuralmd.training.loop import Trainer, TrainingResult, TrainingSettings
+from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
 
 DEFAULT_CONFIG: dict[str, Any] = {
     "hidden": 64,
@@ -27,8 +27,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
 
 
 def train_model(
-    complex_: Complex,
-    trajectories: Sequence[LigandTrajectory],
+    entries: Sequence[tuple[Complex, Sequence[LigandTrajectory]]],
     out: str | Path,
     *,
     kind: str,
@@ -36,6 +35,7 @@ def train_model(
     split: float = 0.8,
     config: dict[str, Any] | None = None,
     settings: TrainingSettings = TrainingSettings(),  # noqa: B008, frozen
+    device: torch.device = torch.device("cpu"),  # noqa: B008, immutable
     resume: bool = False,
     command: str = "",
     report: Callable[[int, dict[str, float]], None] | None = None,
@@ -43,13 +43,13 @@ def train_model(
     """Train on the first ``split`` of each trajectory and write the model file.
 
     Args:
-        complex_: Ligand and rigid protein that all trajectories are superposed on.
-        trajectories: Of this complex.
+        entries: Complexes and the trajectories that are superposed on their rigid proteins.
         out: Model file; ``metrics.csv`` and the checkpoint go to the folder ``<out without suffix>.training``.
         kind: "ode" (Newtonian), "sde" (Langevin), or a baseline: "gnn", "denoising", "verlet".
         snapshot_interval: [ps], a multiple of every frame interval.
         split: Training part in time; the rest is never read.
         config: BindingNet arguments that differ from ``DEFAULT_CONFIG``.
+        device: Where to compute.
         resume: Continue from the checkpoint.
         command: How it was called, for the metadata.
         report: Called after each validation with the step and its losses.
@@ -60,30 +60,26 @@ def train_model(
     """
     target = Path(out)
     arguments = {**DEFAULT_CONFIG, **(config or {})}
-    parts = [split_in_time(len(t.snapshots), split=split) for t in trajectories]
+    splits = [[split_in_time(len(t.snapshots), split=split) for t in trajectories] for _, trajectories in entries]
 
-    def collect(ranges: list[tuple[int, int]]) -> Tensor:
-        windows = [
-            build_windows(t, start=start, stop=stop, snapshot_interval=snapshot_interval)
-            for t, (start, stop) in zip(trajectories, ranges, strict=True)
-        ]
-        return torch.cat(windows).float()
+    def build(trajectory: LigandTrajectory, start: int, stop: int) -> Tensor:
+        return build_windows(
+            trajectory, start=start, stop=stop, snapshot_interval=snapshot_interval, n_steps=settings.rollout
+        )
 
-    training = collect([(0, p.validation) for p in parts])
-    validation = collect([(p.validation, p.test) for p in parts])
+    windows = [
+        ComplexWindows(
+            build_ligand_graph(complex_),
+            build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
+            training=[build(t, 0, p.validation) for t, p in zip(trajectories, parts, strict=True)],
+            validation=[build(t, p.validation, p.test) for t, p in zip(trajectories, parts, strict=True)],
+        )
+        for (complex_, trajectories), parts in zip(entries, splits, strict=True)
+    ]
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
     net = build_network(kind, arguments)
     check_exportable(net, kind)
-    trainer = Trainer(
-        net,
-        kind,
-        build_ligand_graph(complex_),
-        build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
-        training,
-        validation,
-        settings,
-        target.with_suffix(".training"),
-    )
+    trainer = Trainer(net, kind, windows, settings, target.with_suffix(".training"), device)
     if resume:
         trainer.resume()
     result = trainer.run(report)
@@ -92,14 +88,14 @@ def train_model(
         "kind": kind,
         "config": arguments,
         "snapshot_interval": snapshot_interval,
-        "elements": sorted(set(complex_.ligand.atomic_numbers.tolist())),
+        "elements": sorted({z for complex_, _ in entries for z in complex_.ligand.atomic_numbers.tolist()}),
         "scheme": "leapfrog",
         "steps_per_snapshot": 1,
         "training": {
             "command": command,
-            "complex": complex_.source,
-            "ligand": complex_.ligand.name,
-            "complexes": [describe_training_complex(complex_)],
+            "complexes": [
+                {"source": c.source, "ligand": c.ligand.name, **describe_training_complex(c)} for c, _ in entries
+            ],
             "trajectories": [
                 {
                     "file": t.source,
@@ -110,9 +106,11 @@ def train_model(
                     "frames_training": [0, p.validation],
                     "frames_validation": [p.validation, p.test],
                 }
+                for (_, trajectories), parts in zip(entries, splits, strict=True)
                 for t, p in zip(trajectories, parts, strict=True)
             ],
-            "windows": len(training),
+            "windows": trainer.ends[-1],
+            "device": str(device),
             "settings": asdict(settings),
         },
         "metrics": {"best_step": result.best_step, "validation_loss": result.best_loss},

@@ -100,8 +100,7 @@ class TestReading:
         settings = TrainingSettings(iterations=4, batch_size=4, validate_every=2)
         config = {"hidden": 8, "n_layers": 1, "n_radial": 4}
         result = train_model(
-            record.complex,
-            [record.trajectory],
+            [(record.complex, [record.trajectory])],
             tmp_path / "m.pt",
             kind="ode",
             snapshot_interval=80.0,

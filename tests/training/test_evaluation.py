@@ -85,7 +85,7 @@ def test_model_that_saw_the_test_part_is_refused(bundled, trajectory):
 
 def test_different_intervals_are_refused(bundled, trajectory, tmp_path):
     train_model(
-        bundled, [trajectory], tmp_path / "m.pt", kind="ode", snapshot_interval=40.0,
+        [(bundled, [trajectory])], tmp_path / "m.pt", kind="ode", snapshot_interval=40.0,
         config={"hidden": 8, "n_layers": 1, "n_radial": 8}, settings=TrainingSettings(iterations=1, batch_size=2),
     )  # fmt: skip
     with pytest.raises(InputError, match="different snapshot intervals"):

@@ -1,5 +1,6 @@
 """Training: it learns, it continues bit for bit, it stops on NaN, and its file tells how it was made."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,8 +11,9 @@ from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_model
-from openmm_neuralmd.training.loop import TrainingSettings
-from openmm_neuralmd.training.objectives import OBJECTIVES
+from openmm_neuralmd.training.devices import select_device
+from openmm_neuralmd.training.loop import TrainingSettings, compute_rollout
+from openmm_neuralmd.training.objectives import OBJECTIVES, compute_next_position_loss
 from openmm_neuralmd.training.train import train_model
 
 TINY = {"hidden": 16, "n_layers": 1, "n_radial": 8}
@@ -37,7 +39,7 @@ def trajectory(bundled: Complex) -> LigandTrajectory:
 def train(bundled, trajectory, out, kind="sde", iterations=15, **options):
     settings = TrainingSettings(iterations=iterations, **FAST, **options.pop("settings", {}))
     return train_model(
-        bundled, [trajectory], out, kind=kind, snapshot_interval=80.0, config=TINY, settings=settings, **options
+        [(bundled, [trajectory])], out, kind=kind, snapshot_interval=80.0, config=TINY, settings=settings, **options
     )
 
 
@@ -83,7 +85,7 @@ def test_test_part_is_never_read(bundled, trajectory, tmp_path):
 def test_nan_stops_with_the_step(bundled, trajectory, tmp_path):
     broken = trajectory.snapshots.copy()
     broken[:102] = math.nan
-    with pytest.raises(NonFiniteStateError, match="training step 0"):
+    with pytest.raises(NonFiniteStateError, match=r"training step 0: .*nothing was written"):
         train(bundled, LigandTrajectory(broken, 8.0, "r1", ""), tmp_path / "m.pt")
     assert not (tmp_path / "m.pt").exists()
 
@@ -94,3 +96,39 @@ def test_resume_wants_the_same_settings(bundled, trajectory, tmp_path):
     train(bundled, trajectory, tmp_path / "m.pt", iterations=5)
     with pytest.raises(InputError, match="other settings"):
         train(bundled, trajectory, tmp_path / "m.pt", iterations=6, resume=True)
+
+
+def test_rollout_grows_over_the_first_half():
+    settings = TrainingSettings(iterations=100, rollout=4)
+    lengths = [compute_rollout(step, settings) for step in range(100)]
+    assert lengths[:50] == sorted(lengths[:50])
+    assert [lengths.index(k) for k in (1, 2, 3, 4)] == [0, 13, 25, 38]
+    assert set(lengths[38:]) == {4}
+    assert compute_rollout(99, TrainingSettings(iterations=100)) == 1
+
+
+def test_windows_of_a_curriculum(bundled, trajectory, tmp_path, monkeypatch):
+    """Training gets k + 2 snapshots, k growing to K; validation always K + 2; a window starts at every frame."""
+    seen: dict[bool, list[int]] = {True: [], False: []}
+
+    def spy(net, window, graph, protein, generator, displacement):
+        seen[torch.is_grad_enabled()].append(window.shape[1])
+        return compute_next_position_loss(net, window[:, :3], graph, protein, generator, displacement)
+
+    monkeypatch.setitem(OBJECTIVES, "gnn", spy)
+    settings = {"rollout": 3}
+    short = dataclasses.replace(trajectory, frame_interval=80.0)
+    result = train(bundled, short, tmp_path / "m.pt", "gnn", iterations=12, settings=settings)
+    assert seen[True] == [3, 3, 4, 4] + [5] * 8
+    assert set(seen[False]) == {5}
+    assert [row["rollout"] for row in result.history] == [3, 3, 3]
+    assert load_model(tmp_path / "m.pt").metadata["training"]["windows"] == 102 - 4
+
+
+def test_device_that_is_not_there():
+    with pytest.raises(InputError, match=r"no device 'cuda:7' here.*choose one of auto, cpu"):
+        select_device("cuda:7")
+    with pytest.raises(InputError, match="no device 'tpu' here"):
+        select_device("tpu")
+    assert select_device("cpu").type == "cpu"
+    assert select_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
