@@ -3,23 +3,31 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from openmm_neuralmd.data.entries import Entry
+from openmm_neuralmd.data.leakage import find_leaks
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
 from openmm_neuralmd.training.options import add_data_options, load_data
-from openmm_neuralmd.training.train import DEFAULT_CONFIG, train_model
+from openmm_neuralmd.training.train import DEFAULT_CONFIG, name_complexes, train_model
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``neuralmd train``."""
     defaults = TrainingSettings()
-    parser.add_argument("trajectories", nargs="+", metavar="TRAJECTORY", help="DCD, XTC, TRR, NetCDF or HDF5 file")
+    parser.add_argument(
+        "trajectories", nargs="*", metavar="TRAJECTORY", help="DCD, XTC, TRR, NetCDF or HDF5 files of one complex"
+    )
     add_data_options(parser)
+    parser.add_argument(
+        "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
+    )
     parser.add_argument("--kind", choices=sorted(OBJECTIVES), default="sde", help="default: %(default)s")
     parser.add_argument("--lag", type=float, default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
     parser.add_argument("--seed", type=int, default=defaults.seed)
@@ -57,7 +65,11 @@ def run_train(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = select_device(args.device)
-    complex_, trajectories = load_data(args, args.trajectories)
+    data = load_data(args, args.trajectories, part="training")
+    entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
+    if not entries:
+        raise InputError(f"{args.complexes}: no complex is marked as training")
+    _report_data(entries, held_out)
     settings = TrainingSettings(
         iterations=args.iterations,
         batch_size=args.batch_size,
@@ -73,10 +85,12 @@ def run_train(args: argparse.Namespace) -> None:
             bar.set_postfix(train=f"{row['training_loss']:.4f}", validation=f"{row['validation_loss']:.4f}")
 
         result = train_model(
-            [(complex_, trajectories)],
+            entries,
             out,
             kind=args.kind,
             snapshot_interval=args.lag,
+            held_out=held_out,
+            skipped=data.skipped,
             split=args.split,
             config={"hidden": args.hidden, "n_layers": args.layers},
             settings=settings,
@@ -86,3 +100,16 @@ def run_train(args: argparse.Namespace) -> None:
             report=report,
         )
     print(f"{out}: best validation loss {result.best_loss:.4f} at step {result.best_step}")
+
+
+def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
+    """What is trained on, and what the held-out complexes have in common with it, where there are several."""
+    if len(entries) + len(held_out) == 1:
+        return
+    n_trajectories = sum(len(trajectories) for _, trajectories in entries)
+    chosen_by = f"{len(held_out)} held-out complexes" if held_out else "the end of each training part"
+    print(f"{len(entries)} complexes, {n_trajectories} trajectories; the checkpoint is chosen by {chosen_by}")
+    if held_out:
+        leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
+        known = f"{len(leaks)} of {len(held_out)} share protein or scaffold with them" if leaks else "none is known"
+        print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))

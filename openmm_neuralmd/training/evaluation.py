@@ -82,7 +82,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
     except ValueError:
         raise InputError(f"--seeds {args.seeds!r}: give whole numbers with commas between, such as 0,42,123") from None
     models = [load_bundled_model(m) if m in BUNDLED else load_model(m) for m in args.models]
-    complex_, trajectories = load_data(args, [args.trajectory, *([args.replica] if args.replica else [])])
+    data = load_data(args, [args.trajectory, *([args.replica] if args.replica else [])], part="test")
+    complex_, trajectories = data.parts["test"][0]
     evaluation = evaluate(
         complex_, models, trajectories[0], trajectories[1:], split=args.split, seeds=seeds, n_samples=args.samples
     )

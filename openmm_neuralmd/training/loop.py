@@ -19,6 +19,7 @@ from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.training.objectives import OBJECTIVES
 
 _VALIDATION_BATCH = 64
+_VALIDATION_WINDOWS = 2048  # of more, every second, third, ... of each trajectory
 
 
 @dataclass(frozen=True)
@@ -218,13 +219,14 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Loss of the averaged weights on all validation windows, with the same displacements every time."""
+        """Loss of the averaged weights on validation windows, the same ones displaced the same way every time."""
         generator = torch.Generator(self.device).manual_seed(self.settings.seed)
         net = self.average.module
         net.eval()
         total, n_windows = 0.0, 0
+        every = -(-sum(len(w) for c in self.complexes for w in c.validation) // _VALIDATION_WINDOWS)
         for owner, complex_ in enumerate(self.complexes):
-            for windows in (part for w in complex_.validation for part in w.split(_VALIDATION_BATCH)):
+            for windows in (part for w in complex_.validation for part in w[::every].split(_VALIDATION_BATCH)):
                 total += float(self._compute_loss(net, owner, windows, generator)) * len(windows)
                 n_windows += len(windows)
         if not math.isfinite(total):

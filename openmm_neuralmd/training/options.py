@@ -1,42 +1,124 @@
-"""Options of the complex and its trajectories, the same for ``neuralmd train`` and ``neuralmd evaluate``."""
+"""Options of complexes and their trajectories, the same for ``neuralmd train`` and ``neuralmd evaluate``."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
-from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
-from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.complex import load_bundled_complex, load_complex
+from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
+from openmm_neuralmd.data.trajectories import load_ligand_trajectory
+from openmm_neuralmd.errors import InputError
+
+_SHOWN_SKIPPED = 10
+
+
+@dataclass(frozen=True)
+class Data:
+    """Complexes by part, and why others of the list cannot be used, by name."""
+
+    parts: dict[str, list[Entry]]
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Where the complex is, and how its trajectories are read."""
-    parser.add_argument("--top", required=True, help="PDB or other topology of the trajectories")
+    """Where the complexes are, and how their trajectories are read."""
+    parser.add_argument("--top", help="PDB or other topology of the trajectories")
     parser.add_argument(
         "--complex",
         dest="complex_file",
         metavar="PDB",
         help="rigid protein and ligand pose to superpose on; 'bundled' for 4G3E (default: TOP itself)",
     )
-    parser.add_argument("--ligand", required=True, metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
+    parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", help="the ligand's bonds and ideal geometry, atoms in the topology's order")
     parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
     parser.add_argument(
-        "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
+        "--superpose", choices=SUPERPOSITIONS, help="CA atoms to lay frames on (default: pocket; all for MISATO)"
     )
     parser.add_argument("--split", type=float, default=0.8, help="training part in time (default: %(default)s)")
+    parser.add_argument(
+        "--complexes", metavar="LIST.csv", help=f"several complexes: a table with the columns {', '.join(COLUMNS)}"
+    )
+    parser.add_argument("--misato", metavar="MD.hdf5", help="several complexes: MISATO's file, with --split-file")
+    parser.add_argument("--split-file", metavar="LIST.txt", help="names of complexes in MISATO's file, one a line")
 
 
-def load_data(args: argparse.Namespace, paths: Sequence[str]) -> tuple[Complex, list[LigandTrajectory]]:
-    """The complex and its trajectories; what was mended on reading goes to stderr."""
+def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> Data:
+    """The complexes that the options name; what was mended or skipped on reading goes to stderr.
+
+    Args:
+        args: Parsed options.
+        paths: Trajectories of one complex, if that is what was given.
+        part: Which part of a split MISATO's list is: "training" or "test".
+
+    Raises:
+        InputError: If not exactly one source is given, options are missing, or files cannot be read.
+    """
+    sources = [
+        name
+        for name, given in (("a trajectory", paths), ("--complexes", args.complexes), ("--misato", args.misato))
+        if given
+    ]
+    if len(sources) != 1:
+        raise InputError(
+            f"{' and '.join(sources) or 'nothing'} given: give trajectories with --top and --ligand, or --complexes, "
+            "or --misato with --split-file"
+        )
+    if paths:
+        data = Data({part: [_load_entry(args, paths)]})
+    elif args.complexes:
+        data = Data(load_table(args.complexes, frame_interval=args.interval, superpose_on=args.superpose or "pocket"))
+    else:
+        data = _load_misato(args, part)
+    for entry in (entry for entries in data.parts.values() for entry in entries):
+        for note in (note for trajectory in entry.trajectories for note in trajectory.notes):
+            print(f"note: {note}", file=sys.stderr)
+    _print_skipped(data.skipped)
+    return data
+
+
+def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
     if args.complex_file == "bundled":
         complex_ = load_bundled_complex()
     else:
-        complex_ = load_complex(args.complex_file or args.top, args.ligand, sdf=args.sdf)
+        source = args.complex_file or args.top
+        if source is None or args.ligand is None:
+            raise InputError("give --ligand, and --top or --complex: which residue is the ligand, and in which protein")
+        complex_ = load_complex(source, args.ligand, sdf=args.sdf)
+    superpose = args.superpose or "pocket"
     trajectories = [
-        load_ligand_trajectory(path, args.top, complex_, frame_interval=args.interval, superpose_on=args.superpose)
+        load_ligand_trajectory(path, args.top, complex_, frame_interval=args.interval, superpose_on=superpose)
         for path in paths
     ]
-    for note in (note for trajectory in trajectories for note in trajectory.notes):
-        print(f"note: {note}", file=sys.stderr)
-    return complex_, trajectories
+    return Entry(complex_, trajectories)
+
+
+def _load_misato(args: argparse.Namespace, part: str) -> Data:
+    if args.split_file is None:
+        raise InputError("--misato needs --split-file: a list of complexes, one name a line")
+    lists = {part: args.split_file}
+    if getattr(args, "validation_file", None):
+        lists["validation"] = args.validation_file
+    skipped: dict[str, str] = {}
+    parts = {
+        name: load_misato_entries(
+            args.misato,
+            path,
+            skipped,
+            frame_interval=args.interval,
+            superpose_on=args.superpose or "all",
+        )
+        for name, path in lists.items()
+    }
+    return Data(parts, skipped)
+
+
+def _print_skipped(skipped: dict[str, str]) -> None:
+    if skipped:
+        print(f"complexes left out, with the reason ({len(skipped)}):", file=sys.stderr)
+        for reason in list(skipped.values())[:_SHOWN_SKIPPED]:
+            print(f"  {reason}", file=sys.stderr)
+        if len(skipped) > _SHOWN_SKIPPED:
+            print(f"  and {len(skipped) - _SHOWN_SKIPPED} more", file=sys.stderr)

@@ -1,6 +1,6 @@
 """From trajectory files to a model file: what ``neuralmd train`` does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.data.entries import Entry
+from openmm_neuralmd.data.leakage import find_leaks
 from openmm_neuralmd.data.trajectories import LigandTrajectory
-from openmm_neuralmd.data.windows import build_windows, split_in_time
+from openmm_neuralmd.data.windows import Split, build_windows, split_in_time
 from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
@@ -27,11 +29,13 @@ DEFAULT_CONFIG: dict[str, Any] = {
 
 
 def train_model(
-    entries: Sequence[tuple[Complex, Sequence[LigandTrajectory]]],
+    entries: Sequence[Entry],
     out: str | Path,
     *,
     kind: str,
     snapshot_interval: float,
+    held_out: Sequence[Entry] = (),
+    skipped: Mapping[str, str] | None = None,
     split: float = 0.8,
     config: dict[str, Any] | None = None,
     settings: TrainingSettings = TrainingSettings(),  # noqa: B008, frozen
@@ -40,13 +44,18 @@ def train_model(
     command: str = "",
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> TrainingResult:
-    """Train on the first ``split`` of each trajectory and write the model file.
+    """Train and write the model file.
+
+    Without ``held_out`` the first ``split`` of each trajectory is for training, its last fifth for choosing the
+    checkpoint; with it, whole trajectories train and those of the held-out complexes choose.
 
     Args:
-        entries: Complexes and the trajectories that are superposed on their rigid proteins.
+        entries: Complexes to train on.
         out: Model file; ``metrics.csv`` and the checkpoint go to the folder ``<out without suffix>.training``.
         kind: "ode" (Newtonian), "sde" (Langevin), or a baseline: "gnn", "denoising", "verlet".
         snapshot_interval: [ps], a multiple of every frame interval.
+        held_out: Complexes to choose the checkpoint by.
+        skipped: Complexes that could not be used and why, for the metadata.
         split: Training part in time; the rest is never read.
         config: BindingNet arguments that differ from ``DEFAULT_CONFIG``.
         device: Where to compute.
@@ -60,21 +69,25 @@ def train_model(
     """
     target = Path(out)
     arguments = {**DEFAULT_CONFIG, **(config or {})}
-    splits = [[split_in_time(len(t.snapshots), split=split) for t in trajectories] for _, trajectories in entries]
+    complexes = [*entries, *held_out]
+    splits = _split(entries, held_out, split)
+    leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
 
-    def build(trajectory: LigandTrajectory, start: int, stop: int) -> Tensor:
-        return build_windows(
-            trajectory, start=start, stop=stop, snapshot_interval=snapshot_interval, n_steps=settings.rollout
-        )
+    def build(trajectories: Sequence[LigandTrajectory], ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
+        return [
+            build_windows(t, start=start, stop=stop, snapshot_interval=snapshot_interval, n_steps=settings.rollout)
+            for t, (start, stop) in zip(trajectories, ranges, strict=True)
+            if stop > start
+        ]
 
     windows = [
         ComplexWindows(
             build_ligand_graph(complex_),
             build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
-            training=[build(t, 0, p.validation) for t, p in zip(trajectories, parts, strict=True)],
-            validation=[build(t, p.validation, p.test) for t, p in zip(trajectories, parts, strict=True)],
+            training=build(trajectories, [(0, p.validation) for p in parts]),
+            validation=build(trajectories, [(p.validation, p.test) for p in parts]),
         )
-        for (complex_, trajectories), parts in zip(entries, splits, strict=True)
+        for (complex_, trajectories), parts in zip(complexes, splits, strict=True)
     ]
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
     net = build_network(kind, arguments)
@@ -96,8 +109,12 @@ def train_model(
             "complexes": [
                 {"source": c.source, "ligand": c.ligand.name, **describe_training_complex(c)} for c, _ in entries
             ],
+            "complexes_validation": [c.source for c, _ in held_out],
+            "complexes_skipped": dict(skipped or {}),
+            "leaks": [str(leak) for leak in leaks],
             "trajectories": [
                 {
+                    "complex": c.source,
                     "file": t.source,
                     "sha256": t.sha256,
                     "superposed_on": t.superposed_on,
@@ -106,7 +123,7 @@ def train_model(
                     "frames_training": [0, p.validation],
                     "frames_validation": [p.validation, p.test],
                 }
-                for (_, trajectories), parts in zip(entries, splits, strict=True)
+                for (c, trajectories), parts in zip(complexes, splits, strict=True)
                 for t, p in zip(trajectories, parts, strict=True)
             ],
             "windows": trainer.ends[-1],
@@ -118,3 +135,20 @@ def train_model(
     target.parent.mkdir(parents=True, exist_ok=True)
     export_model(net, metadata, target)
     return result
+
+
+def _split(entries: Sequence[Entry], held_out: Sequence[Entry], split: float) -> list[list[Split]]:
+    """Frame ranges of each trajectory, of the complexes to train on and then of those held out."""
+
+    def count(entry: Entry) -> list[int]:
+        return [len(t.snapshots) for t in entry[1]]
+
+    if not held_out:
+        return [[split_in_time(n, split=split) for n in count(entry)] for entry in entries]
+    whole = [[Split(n, n, n) for n in count(entry)] for entry in entries]
+    return whole + [[Split(0, n, n) for n in count(entry)] for entry in held_out]
+
+
+def name_complexes(entries: Sequence[Entry]) -> dict[str, Complex]:
+    """Complexes by where they come from."""
+    return {complex_.source: complex_ for complex_, _ in entries}

@@ -1,0 +1,123 @@
+"""Sets of complexes for training and evaluation: from MISATO's file, or from a table of your own trajectories."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from openmm_neuralmd.complex import Complex, load_complex
+from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
+from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.errors import InputError, NeuralMDError
+
+PARTS = ("training", "validation", "test")
+COLUMNS = ("trajectory", "top", "ligand", "sdf", "complex", "interval", "part")
+"""Of the table; ``trajectory`` and ``ligand`` are needed, and a topology where the trajectory holds none."""
+
+
+class Entry(NamedTuple):
+    """A complex and its trajectories, superposed on its rigid protein."""
+
+    complex: Complex
+    trajectories: Sequence[LigandTrajectory]
+
+
+def load_misato_entries(
+    path: str | Path,
+    split_file: str | Path,
+    skipped: dict[str, str],
+    *,
+    frame_interval: float | None = None,
+    superpose_on: str = "all",
+) -> list[Entry]:
+    """The complexes of a split list; those that cannot be used go to ``skipped`` with the reason.
+
+    Args:
+        path: ``MD.hdf5``.
+        split_file: Names, one a line.
+        frame_interval: [ps]; MISATO's own if None.
+
+    Raises:
+        InputError: If a file cannot be read, a name is not in it, or no complex can be used.
+    """
+    names = read_split(split_file)
+    with MisatoFile(path, frame_interval=frame_interval or FRAME_INTERVAL_PS, superpose_on=superpose_on) as file:
+        records = list(iterate_records(file, names, skipped))
+    if not records:
+        raise InputError(f"{split_file}: none of {len(names)} complexes can be used; the first: {skipped[names[0]]}")
+    return [Entry(r.complex, [replace(r.trajectory, notes=(*r.trajectory.notes, *r.notes))]) for r in records]
+
+
+def load_table(
+    path: str | Path, *, frame_interval: float | None = None, superpose_on: str = "pocket"
+) -> dict[str, list[Entry]]:
+    """Complexes by part ("training" where the table has no such column) from a CSV file.
+
+    Rows of the same complex file, ligand and SDF are trajectories of one complex; paths are relative to the table.
+
+    Args:
+        path: Columns are ``COLUMNS``; "complex" is the rigid protein and pose, where it is not the topology itself.
+        frame_interval: [ps], where neither file nor row says it.
+
+    Raises:
+        InputError: If the table or a file in it cannot be read; the message names the line.
+    """
+    path = Path(path)
+    parts: dict[str, dict[tuple[str, ...], Entry]] = {}
+    for line, row in _read_rows(path):
+        try:
+            files = {key: str(path.parent / row[key]) for key in ("trajectory", "top", "sdf", "complex") if row[key]}
+            source = files.get("complex", files.get("top"))
+            if source is None:
+                raise InputError("give a topology (top) or the rigid protein with its ligand (complex)")
+            entries = parts.setdefault(row["part"] or PARTS[0], {})
+            key = (source, row["ligand"], row["sdf"])
+            if key not in entries:
+                entries[key] = Entry(load_complex(source, row["ligand"], sdf=files.get("sdf")), [])
+            trajectory = load_ligand_trajectory(
+                files["trajectory"],
+                files.get("top"),
+                entries[key].complex,
+                frame_interval=_read_interval(row["interval"]) or frame_interval,
+                superpose_on=superpose_on,
+            )
+            entries[key] = Entry(entries[key].complex, [*entries[key].trajectories, trajectory])
+        except NeuralMDError as error:
+            raise InputError(f"{path}, line {line}: {error}") from error
+    return {part: list(entries.values()) for part, entries in parts.items()}
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a table with the columns {', '.join(COLUMNS)}")
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        header = [name.strip() for name in reader.fieldnames or ()]
+        unknown = [name for name in header if name not in COLUMNS]
+        missing = [name for name in ("trajectory", "ligand") if name not in header]
+        if missing or unknown:
+            what = f"no column {', '.join(missing)}" if missing else f"unknown column {', '.join(unknown)}"
+            raise InputError(f"{path}: {what}; the first line names the columns, of {', '.join(COLUMNS)}")
+        reader.fieldnames = header
+        rows = [
+            (reader.line_num, {key: (row.get(key) or "").strip() for key in COLUMNS})
+            for row in reader
+            if any(value for value in row.values())
+        ]
+    if not rows:
+        raise InputError(f"{path}: holds no trajectory; give one a line, below the names of the columns")
+    for line, row in rows:
+        empty = [key for key in ("trajectory", "ligand") if not row[key]]
+        if empty:
+            raise InputError(f"{path}, line {line}: {' and '.join(empty)} empty")
+        if row["part"] and row["part"] not in PARTS:
+            raise InputError(f"{path}, line {line}: part {row['part']!r} is none of {', '.join(PARTS)}")
+    return rows
+
+
+def _read_interval(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise InputError(f"interval {text!r} is no number of ps") from None
