@@ -5,7 +5,7 @@ wrong it is there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gemmi
@@ -14,6 +14,7 @@ from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from openmm_neuralmd.complex import RESIDUE_TYPES, Complex, load_bundled_complex
+from openmm_neuralmd.models.elements import find_stand_ins, format_stand_ins
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _SAME_PROTEIN = 0.95  # sequence identity: variants and other crystal structures of one protein
@@ -33,12 +34,14 @@ class Applicability:
         sequence_identity: Of the protein, over the shorter sequence, to the same training complex; about 0.2 to 0.3
             for unrelated proteins, as ligand similarity is about 0.1 for unrelated molecules.
         statement: The same in words, for the user.
+        stand_ins: Elements that it never saw and those it reads them as, by atomic number.
     """
 
     is_seen: bool | None
     ligand_similarity: float | None
     sequence_identity: float | None
     statement: str
+    stand_ins: dict[int, int] = field(default_factory=dict)
 
 
 def describe_training_complex(complex_: Complex) -> dict[str, str]:
@@ -48,12 +51,16 @@ def describe_training_complex(complex_: Complex) -> dict[str, str]:
 
 def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Applicability:
     """Compare a complex with those in a model's metadata (``training.complexes``, of ``describe_training_complex``)."""
+    elements = complex_.ligand.atomic_numbers.tolist()
+    stand_ins = find_stand_ins(elements, metadata.get("elements", elements))
+    read_as = f"; it never saw some elements and reads {format_stand_ins(stand_ins)}" if stand_ins else ""
     training = metadata.get("training", {})
     known: list[Mapping[str, str]] = list(training.get("complexes", []))
     if not known and training.get("complex") == _BUNDLED_SOURCE:
         known = [describe_training_complex(load_bundled_complex())]
     if not known:
-        return Applicability(None, None, None, "the model file does not say which complexes it was trained on")
+        statement = "the model file does not say which complexes it was trained on"
+        return Applicability(None, None, None, statement + read_as, stand_ins)
     own = describe_training_complex(complex_)
     pairs = [
         (_compare_ligands(own, other), compute_sequence_identity(own["sequence"], other["sequence"])) for other in known
@@ -72,7 +79,7 @@ def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Appl
             f"{'complex' if len(known) == 1 else 'complexes'}): the run extrapolates, its poses and contacts are no "
             "prediction; train on MD of this complex for results"
         )
-    return Applicability(is_seen, similarity, identity, statement)
+    return Applicability(is_seen, similarity, identity, statement + read_as, stand_ins)
 
 
 def build_molecule(complex_: Complex) -> Chem.Mol:

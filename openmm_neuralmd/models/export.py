@@ -24,6 +24,7 @@ from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.interface import (
     LigandGraph,
     ProteinEmbedding,
@@ -239,17 +240,15 @@ class Model:
         """Embed the rigid protein once and freeze the network for this ligand.
 
         Raises:
-            ModelContractError: If the model is of a kind without force, or the ligand has elements that it was not
-                trained on.
+            ModelContractError: If the model is of a kind without force, or as in ``build_graph``.
         """
         if self.kind not in SIMULATED_KINDS:
             raise ModelContractError(
                 f"{self.path}: a model of kind {self.kind} is a baseline for neuralmd evaluate, not one to simulate "
                 f"with; train one of kind {', '.join(SIMULATED_KINDS)}"
             )
-        self.check_elements(complex_)
         exported = _load_module(self.path, self.sha256)[0].to(dtype)
-        graph = build_ligand_graph(complex_, dtype)
+        graph = self.build_graph(complex_, dtype)
         structure = build_protein_structure(
             complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=dtype
         )
@@ -279,14 +278,22 @@ class Model:
         net.load_state_dict({name.removeprefix("net."): value for name, value in self.module.state_dict().items()})
         return net.eval()
 
-    def check_elements(self, complex_: Complex) -> None:
-        """Raise ModelContractError for elements that the training data did not hold."""
-        unseen = sorted(set(complex_.ligand.atomic_numbers.tolist()) - set(self.metadata["elements"]))
+    def build_graph(self, complex_: Complex, dtype: torch.dtype = torch.float32) -> LigandGraph:
+        """The ligand as this model reads it: unseen elements as their stand-ins (``models.elements``), true masses.
+
+        Raises:
+            ModelContractError: If an element is unseen and nothing of its group was in the training data.
+        """
+        graph = build_ligand_graph(complex_, dtype)
+        elements = complex_.ligand.atomic_numbers.tolist()
+        stand_ins = find_stand_ins(elements, self.metadata["elements"])
+        unseen = sorted(set(elements) - set(self.metadata["elements"]) - stand_ins.keys())
         if unseen:
             raise ModelContractError(
                 f"{self.path}: ligand {complex_.ligand.name} has elements with atomic numbers {_join(unseen)}, the "
                 f"model was trained on {_join(self.metadata['elements'])} only; train a model that has seen them"
             )
+        return graph._replace(elements=torch.tensor([stand_ins.get(z, z) for z in elements])) if stand_ins else graph
 
 
 def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.models.export import Model
-from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.interface import build_protein_structure
 from openmm_neuralmd.simulation.replicas import run_replicas
 from openmm_neuralmd.solvers.samplers import sample_annealed_langevin, step_velocity_verlet
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
@@ -88,7 +88,7 @@ def _prepare(model: Model, complex_: Complex) -> tuple[Any, Any, Any]:
     net = model.restore_network()
     structure = build_protein_structure(complex_, pocket_cutoff=float(model.metadata["config"]["pocket_cutoff"]))
     with torch.no_grad():
-        return net, build_ligand_graph(complex_), net.embed_protein(structure)  # type: ignore[operator]
+        return net, model.build_graph(complex_), net.embed_protein(structure)  # type: ignore[operator]
 
 
 def _make_denoising(model: Model, complex_: Complex) -> Predict:

@@ -56,6 +56,15 @@ def test_enantiomer_is_another_ligand() -> None:
     assert "never saw this ligand" in found.statement
 
 
+def test_elements_read_as_others_are_said() -> None:
+    own = make_complex("Cc1ccc(F)cc1Br")
+    metadata = {**train_on(make_complex("Cc1ccccc1Cl")), "elements": [6, 17]}
+    found = assess_applicability(own, metadata)
+    assert found.stand_ins == {9: 17, 35: 17}
+    assert found.statement.endswith("it never saw some elements and reads F as Cl, Br as Cl")
+    assert assess_applicability(own, {**metadata, "elements": [6, 9, 35]}).stand_ins == {}
+
+
 def test_silent_model_file_is_said() -> None:
     found = assess_applicability(make_complex(), {"training": {}})
     assert found.is_seen is None

@@ -12,6 +12,7 @@ import torch
 from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.export import check_exportable, export_model, load_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import KINDS, build_network
@@ -121,12 +122,44 @@ def test_newer_schema(model_file, tmp_path):
         load_model(newer)
 
 
-def test_other_elements(model_file, bundled):
-    numbers = bundled.ligand.atomic_numbers.copy()
-    numbers[0] = 35
-    brominated = replace(bundled, ligand=replace(bundled.ligand, atomic_numbers=numbers))
-    with pytest.raises(ModelContractError, match="35"):
-        load_model(model_file).bind(brominated)
+def replace_element(complex_: Complex, number: int) -> Complex:
+    numbers = complex_.ligand.atomic_numbers.copy()
+    numbers[0] = number
+    return replace(complex_, ligand=replace(complex_.ligand, atomic_numbers=numbers))
+
+
+def test_elements_without_a_relative_are_refused(model_file, bundled):
+    with pytest.raises(ModelContractError, match="atomic numbers 5, the model was trained on 6, 7, 8, 16, 17 only"):
+        load_model(model_file).bind(replace_element(bundled, 5))
+
+
+def test_unseen_elements_move_as_their_stand_ins_with_their_own_mass(model_file, bundled):
+    """Fluorine has chlorine's force here; the mass, and with it the acceleration, stays its own."""
+    model = load_model(model_file)
+    fluorinated = replace_element(bundled, 9)
+    masses = bundled.ligand.masses.copy()
+    masses[0] = 18.998
+    fluorinated = replace(fluorinated, ligand=replace(fluorinated.ligand, masses=masses))
+    x = torch.from_numpy(10.0 * bundled.ligand.positions).float()[None]
+    as_chlorine, as_carbon = replace_element(bundled, 17), replace_element(bundled, 6)
+    forces = [model.bind(c).compute_force(x) for c in (fluorinated, as_chlorine, as_carbon)]
+    assert torch.equal(forces[0], forces[1])
+    assert not torch.allclose(forces[0], forces[2])
+    assert model.bind(fluorinated).masses[0] == pytest.approx(18.998)
+
+
+@pytest.mark.parametrize(
+    ("elements", "known", "expected"),
+    [
+        ([6, 9, 35, 53], [6, 17], {9: 17, 35: 17, 53: 17}),
+        ([34, 15, 14], [6, 7, 8, 16], {34: 16, 15: 7, 14: 6}),
+        ([9], [17, 35], {9: 17}),
+        ([5, 26, 1], [6, 7, 8, 16, 17], {}),
+        ([6, 7], [6, 7], {}),
+    ],
+)
+def test_stand_ins_are_of_the_same_group(elements, known, expected):
+    assert find_stand_ins(elements, known) == expected
 
 
 def test_required_metadata(net, tmp_path):
