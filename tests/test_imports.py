@@ -14,7 +14,7 @@ LEVELS = {
     **dict.fromkeys(("chemistry", "geometry", "complex"), 1),
     **dict.fromkeys(("models", "solvers", "analysis"), 2),
     **dict.fromkeys(("data", "preparation", "simulation"), 3),
-    "training": 4,
+    **dict.fromkeys(("training", "reference"), 4),
     "cli": 5,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -103,7 +103,7 @@ def test_models_know_no_solver_and_solvers_no_model(module: Path) -> None:
 
 def test_openmm_is_imported_where_systems_and_structures_are_made_or_lazily_in_complex(module: Path) -> None:
     group = find_group(module)
-    if group not in ("simulation", "preparation"):
+    if group not in ("simulation", "preparation", "reference"):
         assert not imports_any(module.read_text(), "openmm", lazy_too=group != "complex")
 
 

@@ -51,37 +51,39 @@ class DCDWriter:
         path: The file; created if absent, else frames are appended after the whole ones.
         n_atoms: Of each frame.
         frame_interval: [ps]; the first frame is at one interval.
+        has_box: Whether every frame comes with box vectors.
 
     Raises:
         InputError: If the file exists and is no DCD file of this writer, or has other atoms or another interval.
     """
 
-    def __init__(self, path: Path, n_atoms: int, *, frame_interval: float) -> None:
-        header = _pack_header(n_atoms, frame_interval)
+    def __init__(self, path: Path, n_atoms: int, *, frame_interval: float, has_box: bool = False) -> None:
+        header = _pack_header(n_atoms, frame_interval, has_box)
         if path.exists():
-            self.n_frames = count_dcd_frames(path, n_atoms, frame_interval=frame_interval)
+            self.n_frames = count_dcd_frames(path, n_atoms, frame_interval=frame_interval, has_box=has_box)
         else:
             write_atomically(path, header)
             self.n_frames = 0
         self.path = path
-        self._n_atoms = n_atoms
+        self._n_atoms, self._has_box = n_atoms, has_box
         self._file: BinaryIO = open(path, "r+b", buffering=0)  # noqa: SIM115
-        self._file.truncate(len(header) + self.n_frames * _frame_size(n_atoms))
+        self._file.truncate(len(header) + self.n_frames * _frame_size(n_atoms, has_box))
         self._update_header()
 
-    def write(self, positions: np.ndarray) -> None:
-        """Append one frame; positions [nm], (n_atoms, 3)."""
+    def write(self, positions: np.ndarray, box: np.ndarray | None = None) -> None:
+        """Append one frame; positions [nm], (n_atoms, 3), and box vectors [nm], (3, 3), if every frame has them."""
         columns = np.ascontiguousarray(ANGSTROM_PER_NM * positions.T, dtype="<f4")
         length = struct.pack("<i", 4 * self._n_atoms)
         self._file.seek(0, os.SEEK_END)
-        self._file.write(b"".join(length + column.tobytes() + length for column in columns))
+        cell = _pack_box(box) if self._has_box and box is not None else b""
+        self._file.write(b"".join([cell, *(length + column.tobytes() + length for column in columns)]))
         self.n_frames += 1
         self._update_header()
 
     def truncate(self, n_frames: int) -> None:
         """Keep the first frames only."""
         self.n_frames = n_frames
-        self._file.truncate(_HEADER.size + n_frames * _frame_size(self._n_atoms))
+        self._file.truncate(_HEADER.size + n_frames * _frame_size(self._n_atoms, self._has_box))
         self._update_header()
 
     def close(self) -> None:
@@ -93,13 +95,13 @@ class DCDWriter:
             self._file.write(struct.pack("<i", self.n_frames))
 
 
-def count_dcd_frames(path: Path, n_atoms: int, *, frame_interval: float) -> int:
+def count_dcd_frames(path: Path, n_atoms: int, *, frame_interval: float, has_box: bool = False) -> int:
     """Whole frames of a file that ``DCDWriter`` wrote; a frame cut short at the end does not count.
 
     Raises:
         InputError: If the header is another one.
     """
-    expected = bytearray(_pack_header(n_atoms, frame_interval))
+    expected = bytearray(_pack_header(n_atoms, frame_interval, has_box))
     with open(path, "rb") as file:
         found = bytearray(file.read(len(expected)))
     for place in (_N_FRAMES_AT, _LAST_STEP_AT):
@@ -109,7 +111,7 @@ def count_dcd_frames(path: Path, n_atoms: int, *, frame_interval: float) -> int:
             f"{path}: damaged, or not a trajectory of {n_atoms} atoms every {frame_interval:g} ps; start again "
             "(--force)"
         )
-    return (path.stat().st_size - len(expected)) // _frame_size(n_atoms)
+    return (path.stat().st_size - len(expected)) // _frame_size(n_atoms, has_box)
 
 
 class CSVWriter:
@@ -149,14 +151,23 @@ class CSVWriter:
         self._file.close()
 
 
-def _pack_header(n_atoms: int, frame_interval: float) -> bytes:
-    """A CHARMM header: frames are numbered 1, 2, ... with one step of ``frame_interval`` each, no box."""
+def _pack_header(n_atoms: int, frame_interval: float, has_box: bool) -> bytes:
+    """A CHARMM header: frames are numbered 1, 2, ... with one step of ``frame_interval`` each."""
+    remark = b"molecular dynamics" if has_box else b"ligand moves, surroundings are rigid"
     return _HEADER.pack(
-        84, b"CORD", 0, 1, 1, 0, 0, 0, 0, 0, 0, frame_interval / _AKMA_PS, 0, *(0,) * 8, 24, 84, 164, 2,
-        b"Created by openmm_neuralmd".ljust(80), b"ligand moves, surroundings are rigid".ljust(80),
+        84, b"CORD", 0, 1, 1, 0, 0, 0, 0, 0, 0, frame_interval / _AKMA_PS, int(has_box), *(0,) * 8, 24, 84, 164, 2,
+        b"Created by openmm_neuralmd".ljust(80), remark.ljust(80),
         164, 4, n_atoms, 4,
     )  # fmt: skip
 
 
-def _frame_size(n_atoms: int) -> int:
-    return 3 * (4 * n_atoms + 8)
+def _pack_box(box: np.ndarray) -> bytes:
+    """CHARMM's record of the cell: lengths [A] and the cosines of its angles, in the order a, ab, b, ac, bc, c."""
+    lengths = np.linalg.norm(box, axis=1)
+    cosines = box @ box.T / np.outer(lengths, lengths)
+    a, b, c = ANGSTROM_PER_NM * lengths
+    return struct.pack("<i6di", 48, a, cosines[0, 1], b, cosines[0, 2], cosines[1, 2], c, 48)
+
+
+def _frame_size(n_atoms: int, has_box: bool) -> int:
+    return 3 * (4 * n_atoms + 8) + 56 * has_box

@@ -1,0 +1,266 @@
+"""A reference run through GROMACS: grompp and mdrun for each phase, resumed from GROMACS' own checkpoints."""
+
+import ctypes
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+
+from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
+from openmm_neuralmd.analysis.trajectories import open_trajectory
+from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.reference.directory import LOG_COLUMNS, Progress, ReferenceFiles, end_session
+from openmm_neuralmd.reference.energies import compare_energies, require_agreement
+from openmm_neuralmd.reference.gromacs_files import (
+    format_minimisation,
+    format_phase,
+    write_index,
+    write_structure,
+    write_topology,
+)
+from openmm_neuralmd.reference.gromacs_tools import (
+    call_gromacs,
+    extract_error,
+    find_gromacs,
+    format_threads,
+    make_environment,
+    make_run_input,
+    read_energy_file,
+    read_version,
+)
+from openmm_neuralmd.reference.protocol import Phase, Protocol
+from openmm_neuralmd.reference.system import MolecularSystem
+from openmm_neuralmd.simulation.writers import write_atomically, write_json
+
+_CHECKPOINT_MINUTES = "1"
+_POLL_S = 0.2
+_HEAVY_HYDROGEN_STEP_PS = 0.004
+_LOG_TERMS = ("Potential", "Temperature", "Volume", "Density")
+_KG_PER_M3_IN_G_PER_ML = 1e-3
+
+
+def run_gromacs(
+    molecules: MolecularSystem,
+    protocol: Protocol,
+    files: ReferenceFiles,
+    record: dict[str, Any],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Run, or go on from GROMACS' checkpoints in the directory.
+
+    A new run begins by comparing the energies of its start with OpenMM's; where they disagree nothing is run.
+
+    Args:
+        molecules: What to run; ``files`` holds its start already.
+        protocol: Settings.
+        files: Of the run; GROMACS' own are in ``files.gromacs``.
+        record: Content of ``run.json``; changed and written.
+        threads: Of mdrun; all processors, or OMP_NUM_THREADS, if None.
+        progress: Told how far the run is.
+
+    Raises:
+        InputError, NotImplementedError: If GROMACS is missing, cannot take the system, or disagrees on its energy.
+        NonFiniteStateError: If mdrun fails.
+    """
+    find_gromacs()
+    record["versions"]["gromacs"], record["threads"] = read_version(), threads
+    run = _Run(molecules, protocol, files, threads, progress)
+    if not (files.gromacs / "index.ndx").is_file():
+        files.gromacs.mkdir(parents=True, exist_ok=True)
+        run.report("checking energies", 0)
+        comparison = compare_energies(molecules, threads=threads)
+        require_agreement(comparison)
+        comparison.write(files.energies)
+        record["energies"] = comparison.as_dict()
+        run.write_inputs()
+    write_json(files.record, record)
+    first, status = count_frames(files), "interrupted"
+    try:
+        run.go()
+        status = "finished"
+    except Exception as error:
+        status = f"failed: {error}"
+        raise
+    finally:
+        if (files.gromacs / "production.xtc").is_file():
+            write_results(protocol, files)
+        end_session(files, record, status, (first, count_frames(files)), run.wall)
+
+
+def count_frames(files: ReferenceFiles) -> int:
+    """Frames of ``trajectory.xtc``."""
+    if not files.trajectory.is_file():
+        return 0
+    with mdtraj.open(str(files.trajectory)) as file:
+        return len(file)
+
+
+def write_results(protocol: Protocol, files: ReferenceFiles) -> None:
+    """From GROMACS' files: ``trajectory.xtc`` with whole molecules side by side, ``complex.tpr`` and ``log.csv``."""
+    _write_whole(files, protocol)
+    answers = "Complex\n"
+    call_gromacs(
+        ["convert-tpr", "-s", "production.tpr", "-n", "index.ndx", "-o", "../complex.tpr"],
+        files.gromacs,
+        answers=answers,
+    )
+    times, terms = read_energy_file(files.gromacs / "production.edr", _LOG_TERMS)
+    columns = [terms.get(name, np.full(len(times), np.nan)) for name in _LOG_TERMS]
+    columns[-1] = columns[-1] * _KG_PER_M3_IN_G_PER_ML
+    rows = [
+        f"{t:.4f}," + ",".join("" if np.isnan(v) else f"{v:.5f}" for v in values)
+        for t, *values in zip(times, *columns, strict=True)
+        if t > 0
+    ]
+    write_atomically(files.log, "\n".join([",".join(LOG_COLUMNS), *rows, ""]))
+
+
+class _Run:
+    """The phases one after another; a phase is done once mdrun has written its last structure."""
+
+    def __init__(
+        self,
+        molecules: MolecularSystem,
+        protocol: Protocol,
+        files: ReferenceFiles,
+        threads: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self.molecules, self.protocol, self.files = molecules, protocol, files
+        self.folder, self.threads, self.progress = files.gromacs, threads, progress
+        self.phases = protocol.list_phases()
+        self.wall = 0.0
+
+    def write_inputs(self) -> None:
+        """Topology, structure, run parameters; the index last, as the sign that all is there."""
+        write_topology(self.molecules, self.folder / "system.top")
+        write_structure(self.molecules, self.folder / "start.gro")
+        write_atomically(self.folder / "minimisation.mdp", format_minimisation(self.molecules))
+        for k, phase in enumerate(self.phases):
+            text = format_phase(self.molecules, self.protocol, phase, is_first=k == 0)
+            write_atomically(self.folder / f"{phase.name}.mdp", text)
+        write_index(self.molecules, self.folder / "index.ndx")
+
+    def go(self) -> None:
+        self.report("minimising", 0)
+        if not self._is_done("minimisation"):
+            make_run_input(self.folder, "minimisation", start="start.gro", accept_fast_bonds=True)
+            self._run("minimisation", None)
+        previous = "minimisation"
+        for phase in self.phases:
+            if phase.name == "production" and (self.folder / "production.tpr").is_file():
+                self._extend(phase)
+            if not self._is_done(phase.name):
+                if not (self.folder / f"{phase.name}.tpr").is_file():
+                    make_run_input(
+                        self.folder,
+                        phase.name,
+                        start=f"{previous}.gro",
+                        checkpoint=None if previous == "minimisation" else f"{previous}.cpt",
+                        accept_fast_bonds=self.protocol.timestep_ps <= _HEAVY_HYDROGEN_STEP_PS,
+                    )
+                self._run(phase.name, phase)
+            previous = phase.name
+
+    def report(self, phase: str, step: int) -> None:
+        if self.progress is not None:
+            dt = self.protocol.timestep_ps
+            self.progress(phase, step * dt, self.phases[-1].last * dt)
+
+    def _is_done(self, name: str) -> bool:
+        return (self.folder / f"{name}.gro").is_file()
+
+    def _extend(self, phase: Phase) -> None:
+        """Give an earlier production the length that is wanted now."""
+        text = call_gromacs(["dump", "-s", "production.tpr"], self.folder)
+        found = re.search(r"nsteps\s*=\s*(\d+)", text)
+        if found is not None and int(found[1]) < phase.n_steps:
+            until = f"{phase.n_steps * self.protocol.timestep_ps:.6f}"
+            call_gromacs(["convert-tpr", "-s", "production.tpr", "-until", until, "-o", "longer.tpr"], self.folder)
+            (self.folder / "longer.tpr").replace(self.folder / "production.tpr")
+            (self.folder / "production.gro").unlink(missing_ok=True)
+
+    def _run(self, name: str, phase: Phase | None) -> None:
+        """``gmx mdrun``, watched; a SIGTERM makes it write a checkpoint and end."""
+        words = ["mdrun", "-deffnm", name, "-c", f"{name}.gro", "-cpt", _CHECKPOINT_MINUTES, "-cpo", f"{name}.cpt"]
+        if (self.folder / f"{name}.cpt").is_file() and phase is not None:
+            words += ["-cpi", f"{name}.cpt"]
+        began = time.perf_counter()
+        output = self.folder / f"{name}.out"
+        with output.open("w") as printed:
+            process = subprocess.Popen(
+                [find_gromacs(), "-quiet", *words, *format_threads(self.threads)],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                env=make_environment(),
+                start_new_session=True,  # Ctrl-C reaches us alone, and we tell it once
+                preexec_fn=_die_with_parent,
+            )
+            try:
+                while process.poll() is None:
+                    time.sleep(_POLL_S)
+                    if phase is not None:
+                        self.report(
+                            phase.name, phase.first + min(_read_step(self.folder / f"{name}.log"), phase.n_steps)
+                        )
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+                if phase is not None and phase.name == "production":
+                    self.wall += time.perf_counter() - began
+        if process.returncode != 0 or not self._is_done(name):
+            raise NonFiniteStateError(
+                f"gmx mdrun failed in {name}: {extract_error(output.read_text(errors='replace'))}"
+            )
+        if phase is not None:
+            self.report(phase.name, phase.last)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end mdrun, with a checkpoint, when we are killed; elsewhere it would go on alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _read_step(log: Path) -> int:
+    """The last step that mdrun's log tells of; 0 where it tells of none."""
+    if not log.is_file():
+        return 0
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 8000, 0))
+        found = re.findall(rb"\n +Step +Time *\n +(\d+) ", file.read())
+    return int(found[-1]) if found else 0
+
+
+def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
+    """Write the frames after the start with molecules whole and next to each other; memory does not grow with them."""
+    source = files.gromacs / "production.xtc"
+    try:
+        raw = open_trajectory(source, files.topology, interval=protocol.interval_ps)
+    except InputError:  # not a frame yet
+        return
+    molecules = find_molecules(raw.topology, load_start(files), None)
+    pocket = np.arange(raw.topology.n_atoms)
+    temporary = files.trajectory.with_name(f".tmp-{files.trajectory.name}")
+    with mdtraj.open(str(temporary), "w") as target:
+        for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
+            make_whole(chunk, molecules, pocket, source.name)
+            later = chunk[chunk.time > 0.5 * protocol.interval_ps]
+            target.write(later.xyz, time=later.time, box=later.unitcell_vectors)
+    temporary.replace(files.trajectory)
+
+
+def load_start(files: ReferenceFiles) -> np.ndarray:
+    """Positions of the complex at the start [nm], (n_complex, 3)."""
+    return np.asarray(mdtraj.load(str(files.topology)).xyz[0], dtype=np.float64)

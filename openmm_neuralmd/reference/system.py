@@ -1,0 +1,323 @@
+"""The molecular system of a reference run: a solvated complex with its force field, built here or given."""
+
+import gzip
+import io
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm as mm
+from openmm import unit
+from openmm.app import PME, ForceField, HBonds, Modeller, NoCutoff, PDBFile, PDBxFile, Topology
+
+from openmm_neuralmd.chemistry import read_sdf
+from openmm_neuralmd.complex import Complex, is_prepared, is_reserved_name, load_bundled_complex, load_complex
+from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
+from openmm_neuralmd.errors import InputError
+
+SOLVENTS = ("tip3p", "none")
+FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
+CUTOFF_NM = 0.9
+HYDROGEN_MASS_DA = 3.0
+SALT_MOLAR = 0.15
+PADDING_NM = 1.0
+_HEAVY_HYDROGEN_DA = 2.5  # hydrogens at least this heavy allow timesteps of 4 fs
+_BULK = frozenset("HOH WAT SOL TIP3 TP3 SPC NA CL K NA+ CL- K+ SOD CLA POT".split())
+PARAMETERS_ADVICE = (
+    "give --ligand-parameters FILE.xml, an OpenMM force field file with the ligand's residue (docs/reference.md says "
+    "how to make one with antechamber and ParmEd)"
+)
+
+
+@dataclass(frozen=True)
+class MolecularSystem:
+    """Topology, force field and start of a run.
+
+    Attributes:
+        topology: OpenMM's, with box where periodic.
+        system: OpenMM's; no barostat, bonds to hydrogens constrained.
+        positions: [nm], (n_atoms, 3); molecules whole.
+        ligand: Residue name.
+        source: Where the complex came from.
+        force_field: What the System was made with.
+    """
+
+    topology: Topology
+    system: mm.System
+    positions: np.ndarray
+    ligand: str
+    source: str
+    force_field: str
+
+    @property
+    def is_periodic(self) -> bool:
+        return bool(self.system.usesPeriodicBoundaryConditions())
+
+    @property
+    def box(self) -> np.ndarray | None:
+        """Box vectors [nm], (3, 3), in reduced form; None without a box."""
+        if not self.is_periodic:
+            return None
+        return convert_box(self.system.getDefaultPeriodicBoxVectors())
+
+    def find_complex(self) -> np.ndarray:
+        """Atoms of everything but water and salt, int64, (n_complex,)."""
+        return np.array([a.index for a in self.topology.atoms() if a.residue.name not in _BULK], dtype=np.int64)
+
+    def find_heavy(self) -> np.ndarray:
+        """Heavy atoms of the complex, int64: what restraints hold."""
+        atoms = list(self.topology.atoms())
+        return np.array(
+            [k for k in self.find_complex() if atoms[k].element is not None and atoms[k].element.atomic_number > 1],
+            dtype=np.int64,
+        )
+
+    def choose_timestep(self) -> float:
+        """4 fs where the complex' hydrogens were made heavy, else 2 fs; in ps."""
+        atoms = list(self.topology.atoms())
+        masses = [
+            self.system.getParticleMass(int(k))._value
+            for k in self.find_complex()
+            if atoms[k].element is not None and atoms[k].element.atomic_number == 1
+        ]
+        return 0.004 if masses and min(masses) >= _HEAVY_HYDROGEN_DA else 0.002
+
+    def format_complex(self) -> str:
+        """PDB text of the complex at the start, ligand with CONECT records."""
+        modeller = Modeller(self.topology, self.positions * unit.nanometer)
+        kept = set(self.find_complex().tolist())
+        modeller.delete([a for a in self.topology.atoms() if a.index not in kept])
+        return _format_pdb(modeller.topology, np.array(modeller.positions.value_in_unit(unit.nanometer)))
+
+    def write(self, system_path: Path, start_path: Path) -> None:
+        """Write System (XML) and start (PDB), both gzipped, each to a temporary name first."""
+        for path, text in (
+            (system_path, mm.XmlSerializer.serialize(self.system)),
+            (start_path, _format_pdb(self.topology, self.positions)),
+        ):
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
+            temporary.replace(path)
+
+
+def convert_box(vectors: Any) -> np.ndarray:
+    """OpenMM's box vectors as an array [nm], (3, 3)."""
+    plain = vectors.value_in_unit(unit.nanometer) if unit.is_quantity(vectors) else vectors
+    return np.array(
+        [[c.value_in_unit(unit.nanometer) if unit.is_quantity(c) else c for c in v] for v in plain],
+        dtype=np.float64,
+    )
+
+
+def build_system(
+    source: str | Path | None,
+    *,
+    ligand: str | None = None,
+    sdf: str | Path | None = None,
+    ligand_parameters: str | Path | None = None,
+    solvent: str = "tip3p",
+    padding: float = PADDING_NM,
+    seed: int = 0,
+) -> MolecularSystem:
+    """Solvate a complex and give it a force field: Amber ff14SB, TIP3P, and the ligand's parameters.
+
+    Args:
+        source: Folder of ``neuralmd prepare``, PDB or mmCIF file with hydrogens; None for the bundled 4G3E.
+        ligand: NAME, NAME:CHAIN or NAME:CHAIN:NUMBER; not needed for a prepared folder.
+        sdf: The ligand with all atoms in the order of the structure, for its bonds where that has none.
+        ligand_parameters: OpenMM force field file; the bundled one for 4G3E.
+        solvent: "tip3p": rhombic dodecahedron with 0.15 M NaCl; "none": vacuum, for tests only.
+        padding: Least distance between the complex and its image, less the width it has itself [nm].
+        seed: Of the places of ions.
+
+    Raises:
+        InputError: If files are missing or unreadable, or the force field does not know a residue.
+    """
+    if solvent not in SOLVENTS:
+        raise InputError(f"--solvent {solvent}: choose one of {', '.join(SOLVENTS)}")
+    if not 0.0 <= padding < 100.0:
+        raise InputError(f"--padding {padding:g}: give 0 nm or more")
+    complex_ = _load(source, ligand, sdf)
+    if source is None and ligand_parameters is None:
+        with resources.as_file(resources.files("openmm_neuralmd") / "assets" / "4g3e" / "ligand_gaff2.xml") as path:
+            force_field = _load_force_field(path)
+    elif ligand_parameters is None:
+        raise InputError(f"no parameters for ligand {complex_.ligand.name}: {PARAMETERS_ADVICE}")
+    else:
+        force_field = _load_force_field(Path(ligand_parameters))
+    if not len(complex_.ligand.hydrogen_indices) and not any(
+        a.element is not None and a.element.atomic_number == 1 for a in complex_.topology.atoms()
+    ):
+        raise InputError(f"{source}: has no hydrogens; make it with `neuralmd prepare` first")
+    topology = complex_.topology if sdf is None else _add_ligand_bonds(complex_, Path(sdf))
+    modeller = Modeller(topology, complex_.positions * unit.nanometer)
+    modeller.topology.setPeriodicBoxVectors(None)
+    _check_residues(force_field, modeller.topology, complex_.ligand.name)
+    if solvent == "tip3p":
+        with _seeded(seed):
+            modeller.addSolvent(
+                force_field,
+                model="tip3p",
+                padding=padding * unit.nanometer,
+                boxShape="dodecahedron",
+                ionicStrength=SALT_MOLAR * unit.molar,
+            )
+    system = force_field.createSystem(
+        modeller.topology,
+        nonbondedMethod=PME if solvent == "tip3p" else NoCutoff,
+        nonbondedCutoff=CUTOFF_NM * unit.nanometer,
+        constraints=HBonds,
+        hydrogenMass=HYDROGEN_MASS_DA * unit.dalton,
+    )
+    return MolecularSystem(
+        modeller.topology,
+        system,
+        np.array(modeller.positions.value_in_unit(unit.nanometer)),
+        complex_.ligand.name,
+        complex_.source,
+        f"Amber ff14SB, {'TIP3P' if solvent == 'tip3p' else 'vacuum'}, ligand "
+        f"{Path(ligand_parameters).name if ligand_parameters else 'GAFF2 with AM1-BCC charges, bundled'}",
+    )
+
+
+def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None = None) -> MolecularSystem:
+    """A System somebody made, and the structure it belongs to; both may be gzipped.
+
+    Raises:
+        InputError: If one is missing or unreadable, they do not fit, or the ligand is not to be found.
+    """
+    system_path, top = Path(system_path), Path(top)
+    try:
+        system = mm.XmlSerializer.deserialize(_read_text(system_path))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{system_path}: not a serialized OpenMM System: {error}") from error
+    if not isinstance(system, mm.System):
+        raise InputError(f"{system_path}: holds a {type(system).__name__}, not a System")
+    text = _read_text(top)
+    try:
+        reader = PDBxFile if ".cif" in top.suffixes or ".pdbx" in top.suffixes else PDBFile
+        structure = reader(io.StringIO(text))
+    except Exception as error:
+        raise InputError(f"{top}: cannot be read as a PDB or mmCIF file: {error}") from error
+    topology = structure.topology
+    if topology.getNumAtoms() != system.getNumParticles():
+        raise InputError(
+            f"{top} has {topology.getNumAtoms()} atoms, {system_path} has {system.getNumParticles()} particles; give "
+            "the structure this System was made for"
+        )
+    for index in [k for k, f in enumerate(system.getForces()) if isinstance(f, _OWN_COUPLING)][::-1]:
+        system.removeForce(index)
+    if system.usesPeriodicBoundaryConditions():
+        topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
+    positions = np.array(structure.positions.value_in_unit(unit.nanometer))
+    return MolecularSystem(
+        topology, system, positions, _find_ligand(topology, ligand, top), str(top), f"given: {system_path.name}"
+    )
+
+
+_OWN_COUPLING = (
+    mm.MonteCarloBarostat,
+    mm.MonteCarloAnisotropicBarostat,
+    mm.MonteCarloFlexibleBarostat,
+    mm.MonteCarloMembraneBarostat,
+    mm.AndersenThermostat,
+)
+
+
+def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None) -> Complex:
+    if source is None:
+        if ligand or sdf:
+            raise InputError("--ligand and --sdf belong to a COMPLEX; give one, or neither for the bundled 4G3E")
+        return load_bundled_complex()
+    if ligand is None and sdf is None and is_prepared(source):
+        return _load_prepared(source)
+    if ligand is None:
+        raise InputError(f"{source}: which residue is the ligand? say --ligand NAME or NAME:CHAIN:NUMBER")
+    return load_complex(source, ligand, sdf=sdf)
+
+
+def _load_force_field(path: Path) -> ForceField:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {PARAMETERS_ADVICE}")
+    try:
+        return ForceField(*FORCE_FIELD, str(path))
+    except Exception as error:
+        raise InputError(f"{path}: not an OpenMM force field file: {error}") from error
+
+
+def _check_residues(force_field: ForceField, topology: Topology, ligand: str) -> None:
+    unmatched = force_field.getUnmatchedResidues(topology)
+    if not unmatched:
+        return
+    names = ", ".join(f"{r.name}:{r.chain.id}:{r.id}" for r in unmatched[:6])
+    if any(r.name == ligand for r in unmatched):
+        raise InputError(
+            f"the parameters do not fit ligand {ligand}: its atoms, hydrogens included, or bonds differ from every "
+            f"residue in the file; {PARAMETERS_ADVICE}"
+        )
+    raise InputError(
+        f"the force field does not know {names}: hydrogens or atoms are missing, or it is another molecule; run "
+        "`neuralmd prepare` (with --remove for molecules to leave out), or give --system and --top"
+    )
+
+
+def _add_ligand_bonds(complex_: Complex, sdf: Path) -> Topology:
+    """The topology with the ligand's bonds from the SDF, where it has none itself."""
+    topology, ligand = complex_.topology, complex_.ligand
+    members = set(ligand.atom_indices.tolist()) | set(ligand.hydrogen_indices.tolist())
+    if any(b[0].index in members for b in topology.bonds()):
+        return topology
+    atoms = [a for a in topology.atoms() if a.index in members]
+    molecule = read_sdf(sdf)
+    if [a.element.atomic_number for a in atoms] != [a.GetAtomicNum() for a in molecule.GetAtoms()]:
+        raise InputError(
+            f"{sdf}: the ligand has no bonds in the structure, and this file's atoms, hydrogens included, are in "
+            "another order; add CONECT records or use `neuralmd prepare`"
+        )
+    for bond in molecule.GetBonds():
+        topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
+    return topology
+
+
+def _find_ligand(topology: Topology, ligand: str | None, top: Path) -> str:
+    names = sorted({r.name for r in topology.residues() if not is_reserved_name(r.name) and r.name not in _BULK})
+    if ligand is None and len(names) == 1:
+        return names[0]
+    if ligand is not None and ligand.split(":")[0] in {r.name for r in topology.residues()}:
+        return ligand.split(":")[0]
+    found = ", ".join(names) or "none that could be"
+    raise InputError(f"{top}: which residue is the ligand? say --ligand NAME; there is {found}")
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def _format_pdb(topology: Topology, positions: np.ndarray) -> str:
+    text = io.StringIO()
+    PDBFile.writeFile(topology, positions * unit.nanometer, text, keepIds=True)
+    return text.getvalue()
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Modeller draws the ions' places from Python's global generator: fix it, and give its state back."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
