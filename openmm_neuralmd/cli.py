@@ -24,6 +24,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "prepare": Command("openmm_neuralmd.preparation.command", "make a complex from a deposited structure"),
     "simulate": Command("openmm_neuralmd.simulation.command", "move a ligand in its pocket, through OpenMM"),
+    "reference": Command("openmm_neuralmd.reference.command", "run real MD of a complex, to compare with"),
     "train": Command("openmm_neuralmd.training.command", "train a model on MD trajectories"),
     "compare": Command("openmm_neuralmd.analysis.command", "judge a run beside MD reference runs"),
     "evaluate": Command("openmm_neuralmd.training.evaluation", "judge models on the test part of a trajectory"),
