@@ -26,7 +26,7 @@ COMMANDS = {
     "simulate": Command("openmm_neuralmd.simulation.command", "move a ligand in its pocket, through OpenMM"),
     "reference": Command("openmm_neuralmd.reference.command", "run real MD of a complex, to compare with"),
     "train": Command("openmm_neuralmd.training.command", "train a model on MD trajectories"),
-    "compare": Command("openmm_neuralmd.analysis.command", "judge a run beside MD reference runs"),
+    "compare": Command("openmm_neuralmd.simulation.compare_command", "judge a run beside MD reference runs"),
     "evaluate": Command("openmm_neuralmd.training.evaluation", "judge models on the test part of a trajectory"),
     "info": Command("openmm_neuralmd.cli", "show a model file's metadata"),
     "benchmark": Command("openmm_neuralmd.simulation.benchmark", "measure speed and memory on this machine"),

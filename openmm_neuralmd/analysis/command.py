@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
+from openmm_neuralmd.analysis.energetics import EnergyModel, compute_energies, plan_energies
 from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
-from openmm_neuralmd.analysis.observation import observe, observe_start
+from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, observe, observe_start
 from openmm_neuralmd.analysis.records import collect_metrics, write_records
 from openmm_neuralmd.analysis.report import write_report
 from openmm_neuralmd.analysis.scenes import write_scenes
@@ -55,11 +56,21 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of the summary")
 
 
-def run_compare(args: argparse.Namespace) -> None:
-    """Compare a run with references and write the report."""
+def run_compare(
+    args: argparse.Namespace, model: EnergyModel | None = None, *, energy_frames: int = MAX_KEPT_FRAMES
+) -> None:
+    """Compare a run with references and write the report; with energies where there is a model for them."""
     run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
     references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
-    comparison, speeds = compare_files(run, references, ligand=args.ligand, sdf=args.sdf, superpose_on=args.superpose)
+    comparison, speeds = compare_files(
+        run,
+        references,
+        ligand=args.ligand,
+        sdf=args.sdf,
+        superpose_on=args.superpose,
+        model=model,
+        energy_frames=energy_frames,
+    )
     write_comparison(comparison, args.out, speeds=speeds)
     if args.json:
         print(json.dumps(collect_metrics(comparison, speeds), indent=2))
@@ -120,6 +131,8 @@ def compare_files(
     ligand: str | None = None,
     sdf: Path | None = None,
     superpose_on: str = "pocket",
+    model: EnergyModel | None = None,
+    energy_frames: int = MAX_KEPT_FRAMES,
 ) -> tuple[Comparison, dict[str, float]]:
     """Read a run and its references and compare them.
 
@@ -129,6 +142,8 @@ def compare_files(
         ligand: Residue name in the run's topology.
         sdf: The ligand with its bond orders.
         superpose_on: CA atoms of the "pocket" or of "all" residues.
+        model: A force field, for interaction and strain energies.
+        energy_frames: Of how many frames of each trajectory at most.
 
     Returns:
         The comparison, and the simulated time per wall time [ns/day] of the series for which it is known.
@@ -141,8 +156,18 @@ def compare_files(
     if not references and not bundled:
         raise InputError(f"no reference is bundled for {site.ligand.name} in this protein: give --reference and --top")
     files = list(references) or bundled
-    observed, *others = [observe(file, site, superpose_on=superpose_on) for file in (run, *files)]
-    comparison = compare(observed, others, observe_start(run, site, observed.n_frames), site)
+    plan = None if model is None else plan_energies(model, site, [run, *files])
+    wanted = [None] * (1 + len(files)) if plan is None else list(plan.atoms)
+    series = [
+        observe(file, site, superpose_on=superpose_on, keep=keep, max_kept=energy_frames)
+        for file, keep in zip((run, *files), wanted, strict=True)
+    ]
+    frozen = observe_start(run, site, series[0].n_frames, keep=wanted[0])
+    physics = None
+    if plan is not None:
+        physics = compute_energies(plan, series, frozen)
+        *series, frozen = [replace(o, energies=physics.energies.get(o.label)) for o in (*series, frozen)]
+    comparison = compare(series[0], series[1:], frozen, site, physics)
     return comparison, {f.label: s for f in (run, *files) if (s := compute_speed(f)) is not None}
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from openmm_neuralmd.analysis.energetics import Physics
 from openmm_neuralmd.analysis.integrity import BROKEN, WORSE, IntegrityCheck, check_integrity
 from openmm_neuralmd.analysis.metrics import compute_published_metrics, compute_textbook_metrics
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.properties import MIN_FRAMES, PROPERTIES, Property
+from openmm_neuralmd.analysis.properties import ENERGY_PROPERTIES, MIN_FRAMES, PROPERTIES, Property
 from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.errors import InputError
 
@@ -66,6 +67,7 @@ class Comparison:
         path_metrics: Published and textbook metrics against the first reference at the same times, for each series;
             empty without a common interval.
         notes: What a reader must know.
+        physics: Energies, where a force field is at hand.
     """
 
     site: BindingSite
@@ -79,13 +81,20 @@ class Comparison:
     integrity: tuple[IntegrityCheck, ...]
     path_metrics: dict[str, dict[str, dict[str, float]]]
     notes: tuple[str, ...]
+    physics: Physics | None = None
 
     @property
     def has_replicas(self) -> bool:
         return len(self.references) > 1
 
 
-def compare(run: Observation, references: Sequence[Observation], frozen: Observation, site: BindingSite) -> Comparison:
+def compare(
+    run: Observation,
+    references: Sequence[Observation],
+    frozen: Observation,
+    site: BindingSite,
+    physics: Physics | None = None,
+) -> Comparison:
     """Judge a run by MD references of the same ligand.
 
     Args:
@@ -93,6 +102,7 @@ def compare(run: Observation, references: Sequence[Observation], frozen: Observa
         references: One MD trajectory or more; two give the yardstick.
         frozen: The starting pose, with as many frames as ``run``.
         site: The binding site that all were superposed on.
+        physics: The energies that the observations hold, with what is to be said of them.
 
     Raises:
         InputError: If there is no reference, or a trajectory has too few frames.
@@ -117,8 +127,10 @@ def compare(run: Observation, references: Sequence[Observation], frozen: Observa
             "Only one reference: its two halves, each half as long, stand in for a second replica and may be closer "
             "to each other than replicas are."
         )
-    block_frames = _choose_block(series[:-1])
-    judgements = tuple(_judge(p, series, site, block_frames, interval is not None) for p in PROPERTIES)
+    block_frames = _choose_block([o.n_frames for o in series[:-1]])
+    properties = (*PROPERTIES, *(ENERGY_PROPERTIES if physics is not None else ()))
+    judgements = tuple(_judge(p, series, site, interval is not None) for p in properties)
+    notes += physics.notes if physics is not None else ()
     return Comparison(
         site=site,
         run=run,
@@ -131,6 +143,7 @@ def compare(run: Observation, references: Sequence[Observation], frozen: Observa
         integrity=check_integrity(run, references, frozen, site),
         path_metrics=_compute_path_metrics(series, site) if interval is not None else {},
         notes=tuple(notes),
+        physics=physics,
     )
 
 
@@ -153,8 +166,11 @@ def describe_overall(comparison: Comparison) -> str:
     counts = {v: [j for j in judged if j.verdict == v] for v in (CLOSE, WORSE, BROKEN, BLIND)}
     telling = len(judged) - len(counts[BLIND])
     length = comparison.block_frames * (comparison.interval or comparison.run.interval) / 1000.0
+    kinds, silence = (
+        ("of motion", "energies") if comparison.physics is None else ("of motion and energy", "free energies")
+    )
     parts = [
-        f"Of {telling} properties of motion that a frozen ligand cannot pass, {comparison.run.label} is as close to MD "
+        f"Of {telling} properties {kinds} that a frozen ligand cannot pass, {comparison.run.label} is as close to MD "
         f"as MD is to itself in {len(counts[CLOSE])}, worse in {len(counts[WORSE])}, broken in {len(counts[BROKEN])}."
     ]
     if counts[BROKEN]:
@@ -173,7 +189,7 @@ def describe_overall(comparison: Comparison) -> str:
         f"This rests on blocks of {comparison.block_frames} frames ({length:.2f} ns) and "
         + (f"{len(comparison.references)} MD trajectories" if comparison.has_replicas else "one MD trajectory")
         + f": distances within {CLOSE_RATIO:g} times MD's own cannot be told apart, and nothing is said about slower "
-        "motion, other poses, binding or energies."
+        f"motion, other poses, binding or {silence}."
     )
     return " ".join(parts)
 
@@ -182,26 +198,26 @@ def _join(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _choose_block(series: Sequence[Observation]) -> int:
-    shortest = min(o.n_frames for o in series)
-    if len(series) == 2:  # the only reference is cut in two
-        shortest = min(shortest, series[1].n_frames // 2)
+def _choose_block(n_frames: Sequence[int]) -> int:
+    shortest = min(n_frames)
+    if len(n_frames) == 2:  # the only reference is cut in two
+        shortest = min(shortest, n_frames[1] // 2)
     return max(MIN_FRAMES, shortest)
 
 
-def _judge(
-    prop: Property, series: list[Observation], site: BindingSite, block_frames: int, same_interval: bool
-) -> Judgement:
+def _judge(prop: Property, series: list[Observation], site: BindingSite, same_interval: bool) -> Judgement:
     nothing = Judgement(prop, float("nan"), float("nan"), float("nan"), "", "")
     if prop.needs_same_interval and not same_interval:
         return replace(nothing, remark="frame intervals differ")
+    found = [prop.measure(o, site) for o in series]
+    if any(f is None for f in found):
+        missing = ", ".join(o.label for o, f in zip(series, found, strict=True) if f is None)
+        return replace(nothing, remark=f"no such data in {missing}")
+    features = [f for f in found if f is not None]
+    block_frames = _choose_block([len(f) for f in features[:-1]])
     if block_frames < prop.min_frames:
         return replace(nothing, remark=f"blocks of {block_frames} frames are too short; {prop.min_frames} are needed")
-    features = [prop.measure(o, site) for o in series]
-    if any(f is None for f in features):
-        missing = ", ".join(o.label for o, f in zip(series, features, strict=True) if f is None)
-        return replace(nothing, remark=f"no such data in {missing}")
-    blocks = [_cut(f, block_frames) for f in features if f is not None]
+    blocks = [_cut(f, block_frames) for f in features]
     run, *references, frozen = blocks
     to_references = float(np.mean([_average(prop, run, r) for r in references]))
     frozen_distance = float(np.mean([_average(prop, frozen, r) for r in references]))

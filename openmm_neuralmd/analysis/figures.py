@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
@@ -165,6 +166,30 @@ def draw_occupancies(comparison: Comparison) -> Figure | None:
     return figure
 
 
+def draw_energies(comparison: Comparison) -> Figure | None:
+    """Distribution of interaction and strain energies, the frozen ligand's as a line; None without a force field."""
+    if comparison.physics is None:
+        return None
+    energies, frozen = comparison.physics.energies, comparison.physics.energies.get(comparison.frozen.label)
+    series = [(k, o.label, energies[o.label]) for k, o in enumerate(_list_series(comparison)) if o.label in energies]
+    panels = []
+    for name, title in (("interaction", "Interaction energy"), ("strain", "Strain energy")):
+        known = [(k, label, getattr(e, name)) for k, label, e in series if getattr(e, name) is not None]
+        if known:
+            panels.append((title, known, None if frozen is None else getattr(frozen, name)))
+    figure = make_figure(10.0, 3.2)
+    for axes, (title, known, still) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw_shares(axes, [values for _, _, values in known], colors=[k for k, _, _ in known])
+        if still is not None:
+            axes.axvline(still[0], color=INK, linestyle="--", linewidth=1.2)
+        axes.set_xlabel("energy [kJ/mol]")
+        axes.set_title(title, loc="left", fontsize=11, color=INK)
+    handles = [Line2D([], [], color=get_color(k), label=label) for k, label, _ in panels[-1][1]]
+    handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="frozen"))
+    figure.legend(handles=handles, frameon=False, fontsize=9, ncols=len(handles), loc="outside upper right")
+    return figure
+
+
 def draw_ligand_rmsf(o: Observation, ligand: LigandGraph, largest: float) -> str:
     """SVG of the ligand's structural formula, each atom coloured by its RMSF.
 
@@ -235,10 +260,12 @@ def _get(values: np.ndarray | None) -> np.ndarray:
     return np.zeros((0, 0)) if values is None else values
 
 
-def _draw_shares(axes: Axes, samples: list[np.ndarray], bins: np.ndarray | None = None) -> None:
+def _draw_shares(
+    axes: Axes, samples: list[np.ndarray], bins: np.ndarray | None = None, *, colors: list[int] | None = None
+) -> None:
     everything = np.concatenate(samples)
     edges = np.linspace(everything.min(), everything.max() + 1e-9, 31) if bins is None else bins
-    for k, sample in enumerate(samples):
+    for k, sample in zip(colors or range(len(samples)), samples, strict=True):
         shares = np.histogram(sample, edges)[0] / len(sample)
         axes.stairs(shares, edges, color=get_color(k), linewidth=1.5, zorder=4 if k == 0 else 3)
         if k == 0:

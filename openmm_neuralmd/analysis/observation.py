@@ -1,6 +1,8 @@
 """What one pass over a trajectory keeps: the ligand in the pocket's place, clashes, contacts, frames to show."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -14,6 +16,45 @@ from openmm_neuralmd.analysis.validity import count_clashes
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 MAX_VIEW_FRAMES = 100
+MAX_KEPT_FRAMES = 40
+_MAX_KEPT_ON_THE_WAY = 8 * MAX_KEPT_FRAMES
+
+
+@dataclass(frozen=True)
+class KeptFrames:
+    """Some frames with more atoms than the ligand's, in the binding site's place.
+
+    Attributes:
+        frames: Place of each in its trajectory, (n_kept,).
+        positions: Of the atoms that were asked for [nm], float32, (n_kept, n_atoms, 3).
+    """
+
+    frames: np.ndarray
+    positions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Of the snapshots of one trajectory, (n_snapshots,) each.
+
+    Attributes:
+        frames: Place of each snapshot in its trajectory.
+        coulomb, lennard_jones: Parts of the interaction energy [kJ/mol]; None without side chains.
+        shift: How far minimisation in the complex moved the ligand's heavy atoms [nm, rms]; None as above.
+        strain: Of the ligand's conformation [kJ/mol], above the lowest that was found in any trajectory.
+    """
+
+    frames: np.ndarray
+    coulomb: np.ndarray | None
+    lennard_jones: np.ndarray | None
+    shift: np.ndarray | None
+    strain: np.ndarray
+
+    @property
+    def interaction(self) -> np.ndarray | None:
+        if self.coulomb is None or self.lennard_jones is None:
+            return None
+        return self.coulomb + self.lennard_jones
 
 
 @dataclass(frozen=True)
@@ -28,6 +69,8 @@ class Observation:
         clashes: Number of clashes with this trajectory's own protein, (n_counted,); None where there is no protein.
         contacts, hydrogen_bonds: bool, (n_frames, n_pocket), columns as ``BindingSite.pocket``; None as above.
         view: At most ``MAX_VIEW_FRAMES`` frames of ligand and pocket, with their times; None as above.
+        kept: Frames with the atoms that were asked for; None if none were.
+        energies: Of the kept frames; None without a force field.
         superposed_on: CA atoms that the frames were laid on, in words.
         notes: What a reader must know, such as a damaged tail.
     """
@@ -40,6 +83,8 @@ class Observation:
     contacts: np.ndarray | None = None
     hydrogen_bonds: np.ndarray | None = None
     view: mdtraj.Trajectory | None = None
+    kept: KeptFrames | None = None
+    energies: Energies | None = None
     superposed_on: str = ""
     notes: tuple[str, ...] = ()
 
@@ -64,13 +109,22 @@ class Observation:
         )
 
 
-def observe(file: TrajectoryFile, site: BindingSite, *, superpose_on: str = "pocket") -> Observation:
+def observe(
+    file: TrajectoryFile,
+    site: BindingSite,
+    *,
+    superpose_on: str = "pocket",
+    keep: np.ndarray | None = None,
+    max_kept: int = MAX_KEPT_FRAMES,
+) -> Observation:
     """Read a trajectory once, in chunks, superposing each frame on CA atoms of the site's protein.
 
     Args:
         file: The trajectory.
         site: Where it is brought.
         superpose_on: CA atoms of the "pocket", or of "all" residues that both have.
+        keep: Atoms of which some frames are wanted whole, indices in the file's topology, no solvent among them.
+        max_kept: How many frames, evenly spread; all of a shorter trajectory.
 
     Raises:
         InputError: If molecules are broken across the box and there is no box to mend them, no frame is left, or
@@ -80,7 +134,8 @@ def observe(file: TrajectoryFile, site: BindingSite, *, superpose_on: str = "poc
     notes: list[str] = []
     selection = _Selection.build(file, site, notes, superpose_on)
     parts: list[_Part] = []
-    view = _View()
+    view, kept = _Spread(MAX_VIEW_FRAMES), _Spread(max(_MAX_KEPT_ON_THE_WAY, max_kept))
+    wanted = None if keep is None else np.searchsorted(selection.atoms, keep)
     order = None
     for chunk in file.iterate(selection.atoms, notes):
         make_whole(chunk, selection.molecules, selection.pocket_ca, file.path.name)
@@ -89,7 +144,11 @@ def observe(file: TrajectoryFile, site: BindingSite, *, superpose_on: str = "poc
         if order is None:
             order = selection.choose_order(chunk.xyz[0], site.pose)
         parts.append(_measure(chunk, selection, order, len(site.pocket)))
-        view.add(chunk, selection.view_atoms)
+        for k in view.choose(len(chunk)):
+            view.add(chunk.xyz[k, selection.view_atoms])
+        if wanted is not None:
+            for k in kept.choose(len(chunk)):
+                kept.add(chunk.xyz[k, wanted])
     if not parts:
         raise InputError(f"{file.path}: no frame could be read")
     return Observation(
@@ -100,19 +159,23 @@ def observe(file: TrajectoryFile, site: BindingSite, *, superpose_on: str = "poc
         clashes=np.concatenate([p.clashes for p in parts]) if selection.has_side_chains else None,
         contacts=np.concatenate([p.contacts for p in parts]) if selection.has_side_chains else None,
         hydrogen_bonds=np.concatenate([p.hydrogen_bonds for p in parts]) if selection.has_hydrogens else None,
-        view=view.join(file.interval),
+        view=_join_view(view, selection.topology.subset(selection.view_atoms), file.interval),
+        kept=None if wanted is None else _join_kept(kept, max_kept),
         superposed_on=f"{len(selection.ca)} CA atoms of the pocket" if superpose_on == "pocket" else "all CA atoms",
         notes=tuple(notes),
     )
 
 
-def observe_start(file: TrajectoryFile, site: BindingSite, n_frames: int) -> Observation:
+def observe_start(
+    file: TrajectoryFile, site: BindingSite, n_frames: int, *, keep: np.ndarray | None = None
+) -> Observation:
     """The structure of a topology file, never moving: what a frozen ligand would score.
 
     Args:
         file: Its positions are the start.
         site: The binding site.
         n_frames: As many as the trajectory that it stands beside.
+        keep: As in ``observe``; one frame is kept.
     """
     selection = _Selection.build(file, site, [], "all")
     start = mdtraj.Trajectory(file.positions[None, selection.atoms].astype(np.float32), selection.topology)
@@ -126,6 +189,9 @@ def observe_start(file: TrajectoryFile, site: BindingSite, n_frames: int) -> Obs
         clashes=np.repeat(part.clashes, n_frames) if selection.has_side_chains else None,
         contacts=np.repeat(part.contacts, n_frames, axis=0) if selection.has_side_chains else None,
         hydrogen_bonds=np.repeat(part.hydrogen_bonds, n_frames, axis=0) if selection.has_hydrogens else None,
+        kept=None
+        if keep is None
+        else KeptFrames(np.zeros(1, dtype=np.int64), start.xyz[:, np.searchsorted(selection.atoms, keep)]),
     )
 
 
@@ -153,7 +219,7 @@ class _Selection:
         if superpose_on not in SUPERPOSITIONS:
             raise InputError(f"superposition on {superpose_on!r}: choose {' or '.join(SUPERPOSITIONS)}")
         full = file.topology
-        residue, mapping = _find_ligand(file, site)
+        residue, mapping = find_ligand(full, file.positions, file.cell, site, str(file.path))
         kept = [r for r in full.residues if r is residue or not _is_solvent(r)]
         atoms = np.array(sorted(a.index for r in kept for a in r.atoms))
         topology = full.subset(atoms)
@@ -212,35 +278,60 @@ class _Part:
     hydrogen_bonds: np.ndarray
 
 
-class _View:
-    """Evenly spread frames of a trajectory of unknown length: every k-th, k doubling whenever there are too many."""
+class _Spread:
+    """Evenly spread items of a series of unknown length: every k-th, k doubling whenever there are too many."""
 
-    def __init__(self) -> None:
-        self._frames: list[tuple[int, mdtraj.Trajectory]] = []
+    def __init__(self, largest: int) -> None:
+        self.items: list[tuple[int, Any]] = []
+        self._largest = largest
         self._stride = 1
         self._n_seen = 0
 
-    def add(self, chunk: mdtraj.Trajectory, atoms: np.ndarray) -> None:
-        for k in range(len(chunk)):
-            if (self._n_seen + k) % self._stride == 0:
-                self._frames.append((self._n_seen + k, chunk[k].atom_slice(atoms)))
-        self._n_seen += len(chunk)
-        while len(self._frames) > MAX_VIEW_FRAMES:
+    def choose(self, n_more: int) -> Iterator[int]:
+        """Which of the next ``n_more`` items to ``add``; each must be added before the next is asked for."""
+        for k in range(n_more):
+            self._n_seen += 1
+            if (self._n_seen - 1) % self._stride == 0:
+                yield k
+
+    def add(self, item: Any) -> None:
+        self.items.append((self._n_seen - 1, item))
+        while len(self.items) > self._largest:
             self._stride *= 2
-            self._frames = [f for f in self._frames if f[0] % self._stride == 0]
-
-    def join(self, interval: float) -> mdtraj.Trajectory:
-        joined = mdtraj.join([f for _, f in self._frames], check_topology=False)
-        joined.time = interval * (1 + np.array([k for k, _ in self._frames]))
-        return joined
+            self.items = [i for i in self.items if i[0] % self._stride == 0]
 
 
-def _find_ligand(file: TrajectoryFile, site: BindingSite) -> tuple[mdtraj.core.topology.Residue, np.ndarray]:
-    """The residue that is the site's ligand, by chemistry, and its atoms (full topology) in the site's order."""
+def _join_view(view: _Spread, topology: mdtraj.Topology, interval: float) -> mdtraj.Trajectory:
+    times = interval * (1 + np.array([k for k, _ in view.items]))
+    return mdtraj.Trajectory(np.stack([xyz for _, xyz in view.items]), topology, times)
+
+
+def _join_kept(kept: _Spread, largest: int) -> KeptFrames:
+    chosen = np.unique(np.linspace(0, len(kept.items) - 1, min(len(kept.items), largest)).round().astype(int))
+    items = [kept.items[k] for k in chosen]
+    return KeptFrames(np.array([k for k, _ in items]), np.stack([xyz for _, xyz in items]))
+
+
+def find_ligand(
+    topology: mdtraj.Topology, positions: np.ndarray, cell: np.ndarray | None, site: BindingSite, source: str
+) -> tuple[mdtraj.core.topology.Residue, np.ndarray]:
+    """The residue that is the site's ligand, by chemistry, and its atoms in the site's order.
+
+    Args:
+        topology, positions, cell: Of the structure; positions in nm, (n_atoms, 3).
+        site: Its ligand is looked for.
+        source: Name of the structure, for messages.
+
+    Returns:
+        The residue, and indices of its heavy atoms, int64, (n_orders, n_atoms), one row for each symmetry.
+
+    Raises:
+        TopologyMismatchError: If it is not there.
+    """
     mismatch: TopologyMismatchError | None = None
-    candidates = [r for r in file.topology.residues if r.name == site.ligand.name or is_ligand_like(r)]
+    candidates = [r for r in topology.residues if r.name == site.ligand.name or is_ligand_like(r)]
     for residue in sorted(candidates, key=lambda r: r.name != site.ligand.name):
-        found = build_ligand(file.topology, residue, file.positions, file.cell)
+        found = build_ligand(topology, residue, positions, cell)
         try:
             matches = match_ligands(site.ligand, found)
         except TopologyMismatchError as error:
@@ -249,8 +340,8 @@ def _find_ligand(file: TrajectoryFile, site: BindingSite) -> tuple[mdtraj.core.t
         heavy = np.array([a.index for a in residue.atoms if a.element is not None and a.element.atomic_number > 1])
         return residue, heavy[matches]
     if mismatch is not None:
-        raise TopologyMismatchError(f"{file.path}: {mismatch}")
-    raise TopologyMismatchError(f"{file.path}: no residue in its topology could be the ligand {site.ligand.name}")
+        raise TopologyMismatchError(f"{source}: {mismatch}")
+    raise TopologyMismatchError(f"{source}: no residue in its topology could be the ligand {site.ligand.name}")
 
 
 def _find_ca(residue: mdtraj.core.topology.Residue) -> int:

@@ -122,6 +122,14 @@ def _compare_occupancy(a: np.ndarray, b: np.ndarray) -> float:
     return float(100.0 * np.abs(first - second)[ever].mean()) if ever.any() else 0.0
 
 
+def _measure_interaction(o: Observation, _: BindingSite) -> np.ndarray | None:
+    return None if o.energies is None or o.energies.interaction is None else o.energies.interaction[:, None]
+
+
+def _measure_strain(o: Observation, _: BindingSite) -> np.ndarray | None:
+    return None if o.energies is None else o.energies.strain[:, None]
+
+
 PROPERTIES = (
     Property(
         "rmsd_distribution", "Pose RMSD", "\u00c5", "Wasserstein distance of the RMSD to the start",
@@ -168,3 +176,14 @@ PROPERTIES = (
         _measure_hydrogen_bonds, _compare_occupancy,
     ),
 )  # fmt: skip
+ENERGY_PROPERTIES = (
+    Property(
+        "interaction_energy", "Interaction energy", "kJ/mol", "Wasserstein distance, after restrained minimisation",
+        _measure_interaction, _wasserstein,
+    ),
+    Property(
+        "strain_energy", "Strain energy", "kJ/mol", "Wasserstein distance, after restrained minimisation",
+        _measure_strain, _wasserstein,
+    ),
+)  # fmt: skip
+"""Judged only where a force field is at hand."""

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,16 @@ import openmm_neuralmd
 from openmm_neuralmd.analysis.comparison import CLOSE_RATIO, Comparison, describe_overall
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.metrics import compute_rmsd
+from openmm_neuralmd.analysis.observation import Energies
 
 SCHEMA = 1
+_ENERGY_COLUMNS = (
+    ("interaction", "kj_per_mol"),
+    ("coulomb", "kj_per_mol"),
+    ("lennard_jones", "kj_per_mol"),
+    ("strain", "kj_per_mol"),
+    ("shift", "nm"),
+)
 
 
 def collect_metrics(comparison: Comparison, speeds: dict[str, float]) -> dict[str, Any]:
@@ -59,13 +67,43 @@ def collect_metrics(comparison: Comparison, speeds: dict[str, float]) -> dict[st
             for c in comparison.integrity
         },
         "path_metrics": comparison.path_metrics,
+        "energies": _summarise_energies(comparison),
         "notes": list(comparison.notes),
     }
     return _replace_nan(content)
 
 
+def _summarise_energies(comparison: Comparison) -> dict[str, Any] | None:
+    physics = comparison.physics
+    if physics is None:
+        return None
+    return {
+        **physics.protocol,
+        "residues": list(physics.residues),
+        "units": dict(_ENERGY_COLUMNS),
+        "controls": list(physics.controls),
+        "series": {
+            label: {
+                "n_snapshots": len(e.strain),
+                **{
+                    name: None if values is None else {"mean": float(values.mean()), "sd": float(values.std())}
+                    for name, values in ((n, getattr(e, n)) for n, _ in _ENERGY_COLUMNS)
+                },
+            }
+            for label, e in physics.energies.items()
+        },
+    }
+
+
+def _list_energies(label: str, energies: Energies) -> Iterator[tuple[Any, ...]]:
+    columns = [getattr(energies, name) for name, _ in _ENERGY_COLUMNS]
+    for k, frame in enumerate(energies.frames):
+        yield (label, frame, *("" if c is None else f"{c[k]:.4f}" for c in columns))
+
+
 def write_records(comparison: Comparison, folder: str | Path, *, speeds: dict[str, float] | None = None) -> list[Path]:
-    """Write ``metrics.json``, ``properties.csv``, ``rmsd.csv``, ``rmsf.csv`` and, where known, ``contacts.csv``.
+    """Write ``metrics.json``, ``properties.csv``, ``rmsd.csv``, ``rmsf.csv`` and, where known, ``contacts.csv`` and
+    ``energies.csv``.
 
     Args:
         comparison: What is written.
@@ -106,6 +144,10 @@ def write_records(comparison: Comparison, folder: str | Path, *, speeds: dict[st
             ),
         ),
     ]
+    if comparison.physics is not None:
+        head = ("series", "frame", *(f"{name}_{unit}" for name, unit in _ENERGY_COLUMNS))
+        lines = (line for label, e in comparison.physics.energies.items() for line in _list_energies(label, e))
+        written.append(_write_csv(folder / "energies.csv", head, lines))
     if any(o.contacts is not None for o in series):
         rows = []
         for o in series:

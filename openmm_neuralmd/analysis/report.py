@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 import openmm_neuralmd
 from openmm_neuralmd.analysis import figures
 from openmm_neuralmd.analysis.comparison import CLOSE, CLOSE_RATIO, Comparison, Judgement, describe_overall
+from openmm_neuralmd.analysis.energetics import SHELL_NM
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
 from openmm_neuralmd.analysis.ligand import describe_formula
@@ -77,6 +78,7 @@ def _build_sections(comparison: Comparison, speeds: dict[str, float]) -> list[st
             + '<p class="note">Contact: heavy atoms within 0.45 nm (doi:10.1073/pnas.1311599110). Hydrogen bond: '
             "H\u00b7\u00b7\u00b7acceptor below 0.25 nm, angle above 120\u00b0 (doi:10.1016/0079-6107(84)90007-5).</p>",
         ),
+        _section("Energies", _describe_energies(comparison)),
         _section("The paper's metrics", _tabulate_path_metrics(comparison)),
         _section("Data", _describe_data(comparison, speeds)),
     ]
@@ -119,6 +121,44 @@ def _tabulate_integrity(comparison: Comparison) -> str:
         + '<p class="note">Bonds and angles are measured from their mean in the first reference. A frozen ligand '
         "passes all of these, so passing is no merit; failing is a fault.</p>"
     )
+
+
+def _describe_energies(comparison: Comparison) -> str:
+    physics, figure = comparison.physics, figures.draw_energies(comparison)
+    if physics is None or figure is None:
+        return ""
+    head = ["[kJ/mol]", "snapshots", "interaction", "Coulomb", "Lennard-Jones", "strain", "moved [\u00c5]"]
+    rows = [
+        [
+            escape(label),
+            str(len(e.strain)),
+            *(_format_spread(v) for v in (e.interaction, e.coulomb, e.lennard_jones, e.strain)),
+            "\u2013" if e.shift is None else _format(ANGSTROM * float(e.shift.mean())),
+        ]
+        for label, e in physics.energies.items()
+    ]
+    text = (
+        "Interaction: E(complex) \u2212 E(protein) \u2212 E(ligand) at one geometry, of the ligand with "
+        f"{len(physics.residues)} residues within {10 * SHELL_NM:g} \u00c5 of the starting pose. "
+        f"{physics.protocol['text']} \u201cMoved\u201d: rms displacement of the ligand's heavy atoms in that. Strain: "
+        "the ligand alone, minimised to convergence under the same ties, above the lowest energy that free "
+        "minimisation found from any snapshot here; what the ties hold of vibrating angles and torsions is part of it. "
+        "Mean \u00b1 standard deviation. Every snapshot stands in the protein of its own frame: MD's protein moves with "
+        "the pose, a rigid one does not."
+    )
+    if physics.controls:
+        text += (
+            " \u201cIn the run's protein\u201d: every other pose of MD put into the run's rigid protein; what these "
+            "lose there is the price of the rigid protein, the rest of the run's distance that of its poses."
+        )
+    text += " These are energies of a force field without solvent, no binding energies."
+    return _embed(figure) + _table(head, rows, range(1, len(head))) + f'<p class="note">{escape(text)}</p>'
+
+
+def _format_spread(values: np.ndarray | None) -> str:
+    if values is None:
+        return "\u2013"
+    return f"{values.mean():.1f}" + (f" \u00b1 {values.std():.1f}" if len(values) > 1 else "")
 
 
 def _tabulate_path_metrics(comparison: Comparison) -> str:
