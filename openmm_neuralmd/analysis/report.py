@@ -142,8 +142,8 @@ def _describe_energies(comparison: Comparison) -> str:
         f"{len(physics.residues)} residues within {10 * SHELL_NM:g} \u00c5 of the starting pose. "
         f"{physics.protocol['text']} \u201cMoved\u201d: rms displacement of the ligand's heavy atoms in that. Strain: "
         "the ligand alone, minimised to convergence under the same ties, above the lowest energy that free "
-        "minimisation found from any snapshot here; what the ties hold of angles and torsions that vibrate is part. "
-        "Mean \u00b1 standard deviation. Every snapshot stands in the protein of its own frame: MD's protein moves with "
+        "minimisation found from any snapshot here; thermal angles and torsions that the ties hold are part of it. "
+        "Mean \u00b1 standard deviation. Each snapshot stands in the protein of its own frame: MD's protein moves with "
         "the pose, a rigid one does not."
     )
     if physics.controls:
