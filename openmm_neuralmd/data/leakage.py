@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
-from openmm_neuralmd.complex import Complex, Ligand
+from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.models.applicability import compute_sequence_identity, get_sequence
 
 MIN_IDENTITY = 0.9
@@ -30,35 +31,60 @@ class Leak:
         return f"{self.name}: {'; '.join(parts)}"
 
 
-def find_leaks(training: Mapping[str, Complex], held_out: Mapping[str, Complex]) -> list[Leak]:
+class Identity(NamedTuple):
+    """What two complexes are compared by."""
+
+    sequence: str
+    scaffold: str
+
+
+def identify(complex_: Complex) -> Identity:
+    """Sequence and scaffold of a complex."""
+    return Identity(get_sequence(complex_), compute_scaffold(complex_.ligand.bonds))
+
+
+def read_identities(metadata: Mapping[str, Any]) -> dict[str, Identity]:
+    """Those of a model's training complexes, by name, from its metadata."""
+    identities = {}
+    for k, known in enumerate(metadata.get("training", {}).get("complexes", [])):
+        with rdBase.BlockLogs():
+            molecule = Chem.MolFromSmiles(known["ligand_smiles"], sanitize=False)
+        bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()]
+        scaffold = compute_scaffold(np.array(bonds, dtype=np.int64).reshape(-1, 2))
+        identities[known.get("source", f"training complex {k + 1}")] = Identity(known["sequence"], scaffold)
+    return identities
+
+
+def find_leaks(training: Mapping[str, Complex | Identity], held_out: Mapping[str, Complex]) -> list[Leak]:
     """The held-out complexes that are not new; an empty list means a clean split.
 
     Args:
         training, held_out: Complexes by name.
     """
-    sequences = {name: get_sequence(c) for name, c in training.items()}
-    scaffolds = {name: compute_scaffold(c.ligand) for name, c in training.items()}
+    known = {name: c if isinstance(c, Identity) else identify(c) for name, c in training.items()}
     leaks = []
     for name, complex_ in held_out.items():
-        sequence, scaffold = get_sequence(complex_), compute_scaffold(complex_.ligand)
+        sequence, scaffold = identify(complex_)
         leak = Leak(
             name,
-            tuple(n for n, s in sequences.items() if _are_similar(s, sequence)),
-            tuple(n for n, s in scaffolds.items() if scaffold and s == scaffold),
+            tuple(n for n, other in known.items() if _are_similar(other.sequence, sequence)),
+            tuple(n for n, other in known.items() if scaffold and other.scaffold == scaffold),
         )
         if leak.same_protein or leak.same_scaffold:
             leaks.append(leak)
     return leaks
 
 
-def compute_scaffold(ligand: Ligand) -> str:
+def compute_scaffold(bonds: np.ndarray) -> str:
     """Rings and the chains between them as a graph without elements and bond orders; empty without rings.
+
+    Args:
+        bonds: Atom pairs, int64, (n_bonds, 2).
 
     Source: molecular frameworks of Bemis and Murcko (1996), doi:10.1021/jm9602928.
     """
-    bonds = ligand.bonds
     while True:
-        degree = np.bincount(bonds.ravel(), minlength=ligand.n_atoms)
+        degree = np.bincount(bonds.ravel())
         inner = (degree[bonds] > 1).all(axis=1)
         if inner.all():
             break

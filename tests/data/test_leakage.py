@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.complex import RESIDUE_TYPES, Complex
-from openmm_neuralmd.data.leakage import compute_scaffold, find_leaks
+from openmm_neuralmd.data.leakage import compute_scaffold, find_leaks, identify, read_identities
+from openmm_neuralmd.models.applicability import describe_training_complex
 from tests.helpers import make_complex
 
 
@@ -34,6 +35,14 @@ def test_known_parts_are_named() -> None:
     assert str(leaks[0]) == "b: same protein as a; same scaffold as a"
 
 
+def test_a_model_file_gives_away_the_same() -> None:
+    """Identities read from metadata are those of the complexes that the metadata describes."""
+    complexes = [build("Cc1ccc2ccccc2c1F", KINASE), build("CCCC", BROMODOMAIN)]
+    metadata = {"training": {"complexes": [describe_training_complex(c) for c in complexes]}}
+    assert list(read_identities(metadata).values()) == [identify(c) for c in complexes]
+    assert read_identities({}) == {}
+
+
 def test_a_fragment_of_a_longer_protein_is_not_the_same() -> None:
     assert find_leaks({"a": build("CCCC", KINASE)}, {"b": build("CCCC", KINASE[:12])}) == []
 
@@ -48,10 +57,10 @@ def test_a_fragment_of_a_longer_protein_is_not_the_same() -> None:
     ],
 )
 def test_scaffold(first: str, second: str, is_same: bool) -> None:
-    scaffolds = [compute_scaffold(make_complex(s).ligand) for s in (first, second)]
+    scaffolds = [compute_scaffold(make_complex(s).ligand.bonds) for s in (first, second)]
     assert all(scaffolds)
     assert (scaffolds[0] == scaffolds[1]) is is_same
 
 
 def test_chains_have_no_scaffold() -> None:
-    assert compute_scaffold(make_complex("CCC(C)CO").ligand) == ""
+    assert compute_scaffold(make_complex("CCC(C)CO").ligand.bonds) == ""
