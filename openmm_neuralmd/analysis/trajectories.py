@@ -15,6 +15,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 
+from openmm_neuralmd.analysis.netcdf import open_cut_netcdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 CHUNK_FRAMES = 50
@@ -116,6 +117,8 @@ def open_trajectory(
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a trajectory")
+    if interval is not None and not 0.0 < interval < float("inf"):
+        raise InputError(f"{path}: an interval of {interval:g} ps: give more than 0 ps between frames (--interval)")
     if top is None and path.suffix.lower() not in (".h5", ".hdf5"):
         raise InputError(f"{path}: give its topology (--top), a PDB, PDBx, GRO, prmtop or TPR file of the same atoms")
     topology, positions = load_topology(Path(top) if top is not None else path)
@@ -152,6 +155,8 @@ def load_topology(path: Path) -> tuple[mdtraj.Topology, np.ndarray | None]:
         frame = mdtraj.load_frame(str(path), 0) if path.suffix.lower() in (".h5", ".hdf5") else mdtraj.load(str(path))
     except InputError:
         raise
+    except IndexError as error:  # mdtraj's of a PDB file without an ATOM record
+        raise InputError(f"{path}: holds no atoms that could be read; give a topology") from error
     except Exception as error:  # readers raise whatever the damage led to
         raise InputError(f"{path}: cannot be read as a topology: {_say(error)}") from error
     return frame.topology, frame.xyz[0].astype(np.float64)
@@ -187,19 +192,14 @@ def _guess_element(mass: float) -> Any:
 def _read_chunks(
     path: Path, topology: mdtraj.Topology, atoms: np.ndarray | None, notes: list[str], size: int = CHUNK_FRAMES
 ) -> Iterator[mdtraj.Trajectory]:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
-            with _silence_stdout():
-                file = mdtraj.open(str(path))
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read as a trajectory: {_say(error)}") from error
+    file, promised = _open(path)
     arguments = () if path.suffix.lower() in (".h5", ".hdf5") else (topology,)
     n_read = 0
     with file:
         while True:
             try:
-                chunk = file.read_as_traj(*arguments, n_frames=size, atom_indices=atoms)
+                with _silence():
+                    chunk = file.read_as_traj(*arguments, n_frames=size, atom_indices=atoms)
             except Exception as error:
                 if atoms is None and n_read == 0 and ("atom" in str(error) or "shape" in str(error)):
                     raise TopologyMismatchError(
@@ -214,31 +214,57 @@ def _read_chunks(
                 file.seek(n_read)
                 continue
             if len(chunk) == 0:
-                if path.suffix.lower() == ".dcd" and n_read < (promised := _read_dcd_header(path)[0]):
+                if n_read < promised:
                     notes.append(f"{path.name}: cut after frame {n_read} of {promised}; the frames before are used")
                 return
             n_read += len(chunk)
             yield chunk
 
 
-@contextlib.contextmanager
-def _silence_stdout() -> Iterator[None]:
-    """Keep what mdtraj's C code for DCD prints out of our output, which programs may read."""
+def _open(path: Path) -> tuple[Any, int]:
+    """mdtraj's file object, and the number of frames that the header promises (0 where none does)."""
     try:
-        saved = os.dup(1)
+        with warnings.catch_warnings(), _silence():
+            warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
+            try:
+                file, promised = mdtraj.open(str(path)), 0
+            except Exception:
+                if path.suffix.lower() not in (".nc", ".netcdf", ".ncdf"):
+                    raise
+                file, promised = open_cut_netcdf(path)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read as a trajectory: {_say(error)}") from error
+    if not (hasattr(file, "read_as_traj") and hasattr(file, "seek")):
+        raise InputError(f"{path}: not a trajectory format; give DCD, XTC, TRR, NetCDF or HDF5 (mdconvert makes them)")
+    return file, _read_dcd_header(path)[0] if path.suffix.lower() == ".dcd" else promised
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what mdtraj's C code prints out of our output and error line, which programs may read."""
+    try:
+        saved = [os.dup(number) for number in (1, 2)]
     except OSError:  # no standard output at all
         yield
         return
-    sys.stdout.flush()
+    _flush()
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+        for number in (1, 2):
+            os.dup2(nowhere.fileno(), number)
     try:
         yield
     finally:
-        with contextlib.suppress(TypeError, AttributeError, OSError):  # C's buffer, where the platform names it
-            ctypes.CDLL(None).fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
+        _flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with contextlib.suppress(TypeError, AttributeError, OSError):  # C's buffers, where the platform names them
+        ctypes.CDLL(None).fflush(None)
 
 
 def _read_dcd_header(path: Path) -> tuple[int, float]:
@@ -259,10 +285,13 @@ def _read_interval(path: Path, first: mdtraj.Trajectory) -> float:
         interval = _read_dcd_header(path)[1]
     elif path.suffix.lower() not in (".pdb", ".xyz", ".gro", ".crd", ".mdcrd") and len(first) > 1:
         interval = round(float(first.time[1] - first.time[0]), 4)
+    if len(first) < 2 and not interval:
+        raise InputError(f"{path}: holds 1 frame; give a trajectory")
     if not 0.0 < interval < 1e6:
         raise InputError(f"{path}: does not say how far its frames are apart; give the interval in ps (--interval)")
     return interval
 
 
 def _say(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last

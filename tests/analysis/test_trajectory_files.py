@@ -102,3 +102,52 @@ def test_a_missing_file_and_an_empty_directory(tmp_path: Path) -> None:
     (tmp_path / "a.xtc").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"a\.xtc"):
         open_trajectory(tmp_path / "a.xtc", POCKET)
+
+
+@pytest.mark.parametrize("interval", [0.0, -5.0, float("nan")])
+def test_an_interval_is_positive(interval: float) -> None:
+    with pytest.raises(InputError, match="more than 0 ps"):
+        open_trajectory(get_bundled_path("r1_pocket.xtc"), POCKET, interval=interval)
+
+
+def test_a_single_frame_is_called_that(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds 1 frame"):
+        open_trajectory(write(replica[0], tmp_path / "a.xtc"), POCKET)
+
+
+def test_a_structure_is_no_trajectory() -> None:
+    with pytest.raises(InputError, match="not a trajectory format"):
+        open_trajectory(POCKET, POCKET, interval=1.0)
+
+
+def test_topologies_without_atoms_and_damaged_hdf5(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    (tmp_path / "a.pdb").write_text("hello\n")
+    with pytest.raises(InputError, match="holds no atoms"):
+        open_trajectory(get_bundled_path("r1_pocket.xtc"), tmp_path / "a.pdb")
+    path = write(replica, tmp_path / "a.h5")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="Unable to open"):
+        open_trajectory(path)
+
+
+def test_cut_netcdf_gives_the_frames_it_has(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    path = write(replica, tmp_path / "a.nc")
+    path.write_bytes(path.read_bytes()[: int(0.55 * path.stat().st_size)])
+    file = open_trajectory(path, POCKET)
+    assert file.interval == 80.0
+    found, notes = read_all(file)
+    assert len(found) == 19
+    assert found.xyz == pytest.approx(replica.xyz[:19], abs=1e-6)
+    assert "cut after frame 19 of 36" in notes[0]
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"a\.nc"):
+        open_trajectory(path, POCKET)
+
+
+def test_readers_in_c_do_not_print(
+    replica: mdtraj.Trajectory, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(replica, tmp_path / "a.xtc")
+    path.write_bytes(path.read_bytes()[: int(0.55 * path.stat().st_size)])
+    read_all(open_trajectory(path, POCKET))
+    assert capfd.readouterr() == ("", "")
