@@ -61,9 +61,9 @@ def build_windows(
     length = stride * (n_steps + 1) + 1
     if stop - start < length:
         raise InputError(
-            f"{trajectory.source}: {stop - start} frames are too few for a window of {length} "
-            f"({n_steps + 2} snapshots {snapshot_interval:g} ps apart); give a longer trajectory or a shorter --lag"
-            + (" or --rollout" if n_steps > 1 else "")
+            f"{trajectory.source}: {stop - start} of its {len(trajectory.snapshots)} frames are for this part, too few "
+            f"for a window of {length} ({n_steps + 2} snapshots {snapshot_interval:g} ps apart); give a longer "
+            f"trajectory or a shorter --lag{' or --rollout' if n_steps > 1 else ''}"
         )
     snapshots = torch.from_numpy(trajectory.snapshots[start:stop] * ANGSTROM_PER_NM).float()
     return snapshots.unfold(0, length, 1)[..., ::stride].movedim(-1, 1)

@@ -1,5 +1,6 @@
 """Deposited structures in, runnable complexes out; the protocol names every change."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from scipy.spatial import cKDTree
 
 from openmm_neuralmd.complex import load_prepared_complex
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.models.export import load_bundled_model
 from openmm_neuralmd.preparation.download import download_component, download_entry
 from openmm_neuralmd.preparation.prepare import Preparation, prepare_complex
+from openmm_neuralmd.simulation.run import simulate
 from tests.helpers import SHARED
 from tests.preparation.conftest import N_RESIDUES, SMILES, Edit
 
@@ -330,6 +333,20 @@ def test_real_entries(tmp_path: Path, structure: str, ligand: str, sdf: str, cha
     heavy[prepared.complex.ligand.atom_indices] = False
     gaps = prepared.complex.positions[heavy][:, None] - prepared.complex.ligand.positions[None]
     assert np.linalg.norm(gaps, axis=-1).min() > 0.22
+    _check_run(tmp_path, is_seen=structure.startswith("4g3e"))
+
+
+def _check_run(folder: Path, *, is_seen: bool) -> None:
+    """The bundled model runs what was prepared for 20 snapshots, whole and finite, and says whether it knows it."""
+    files = simulate(load_prepared_complex(folder), load_bundled_model("sde"), folder / "run", n_snapshots=20)
+    record = json.loads(files.record.read_text())
+    rows = list(csv.DictReader(files.log.open()))
+    assert record["status"] == "finished"
+    assert len(rows) == 20
+    assert all(np.isfinite(float(row["ligand_rmsd_nm"])) for row in rows)
+    assert max(float(row["max_bond_deviation_nm"]) for row in rows) < 1e-3
+    assert record["applicability"]["is_seen"] is is_seen
+    assert ("never saw" in record["applicability"]["statement"]) is not is_seen
 
 
 class TestDownload:
