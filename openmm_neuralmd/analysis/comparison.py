@@ -114,11 +114,19 @@ def compare(
             raise InputError(f"{o.source}: {o.n_frames} frame; at least {MIN_FRAMES} are needed to compare motion")
     notes = [f"{o.label}: {note}" for o in (run, *references) for note in o.notes]
     series, interval = align_intervals([run, *references, frozen])
-    if interval is None:
+    too_short = [o for o in (run, *references) if not _covers(o, series)]
+    if too_short:
+        notes.append(
+            ", ".join(f"{o.label} covers {o.n_frames * o.interval:g} ps" for o in too_short)
+            + f", too little beside frames {max(o.interval for o in series):g} ps apart: no motion is compared."
+        )
+    elif interval is None:
         notes.append(
             "The frame intervals ("
             + ", ".join(f"{o.label} {o.interval:g} ps" for o in (run, *references))
-            + ") have no common multiple among them: properties that depend on time are not compared."
+            + ") have no common multiple among them: trajectories were thinned to similar ones ("
+            + ", ".join(f"{o.interval:g} ps" for o in series[:-1])
+            + "), and properties that depend on time are not compared."
         )
     elif any(o.interval != interval for o in (run, *references)):
         notes.append(f"Trajectories were thinned to frames {interval:g} ps apart.")
@@ -129,7 +137,12 @@ def compare(
         )
     block_frames = _choose_block([o.n_frames for o in series[:-1]])
     properties = (*PROPERTIES, *(ENERGY_PROPERTIES if physics is not None else ()))
-    judgements = tuple(_judge(p, series, site, interval is not None) for p in properties)
+    judgements = tuple(
+        Judgement(p, *[float("nan")] * 3, "", "a trajectory is too short")
+        if too_short
+        else _judge(p, series, site, interval is not None)
+        for p in properties
+    )
     notes += physics.notes if physics is not None else ()
     return Comparison(
         site=site,
@@ -148,16 +161,22 @@ def compare(
 
 
 def align_intervals(series: Sequence[Observation]) -> tuple[list[Observation], float | None]:
-    """Thin all series to the longest interval; None and the series as they are if it is no multiple of the others."""
+    """Thin all series to the longest interval, or, with None, as near to it as whole strides come.
+
+    A series of which less than ``MIN_FRAMES`` would be left stays as it is.
+    """
     longest = max(o.interval for o in series)
     strides = [max(1, round(longest / o.interval)) for o in series]
     fits = all(
         abs(s * o.interval - longest) <= INTERVAL_TOLERANCE * longest for s, o in zip(strides, series, strict=True)
     )
-    thinned = [o.resample(s) for s, o in zip(strides, series, strict=True)]
-    if not fits or any(o.n_frames < MIN_FRAMES for o in thinned):
-        return list(series), None
-    return thinned, longest
+    thinned = [o.resample(s) if o.n_frames // s >= MIN_FRAMES else o for s, o in zip(strides, series, strict=True)]
+    return thinned, longest if fits and all(_covers(o, series) for o in series) else None
+
+
+def _covers(o: Observation, series: Sequence[Observation]) -> bool:
+    """Whether a series is at least ``MIN_FRAMES`` of the longest interval long."""
+    return o.n_frames // max(1, round(max(s.interval for s in series) / o.interval)) >= MIN_FRAMES
 
 
 def describe_overall(comparison: Comparison) -> str:
@@ -169,15 +188,19 @@ def describe_overall(comparison: Comparison) -> str:
     kinds, silence = (
         ("of motion", "energies") if comparison.physics is None else ("of motion and energy", "free energies")
     )
+    damaged = [c for c in comparison.integrity if c.verdict == BROKEN]
+    damage = "The molecule is damaged: " + "; ".join(f"{c.title.lower()}, {c.remark}" for c in damaged) + "."
+    if not judged:
+        reasons = f"None of {comparison.run.label}'s motion could be judged, for the reasons given in the notes."
+        return f"{reasons} {damage}" if damaged else reasons
     parts = [
         f"Of {telling} properties {kinds} that a frozen ligand cannot pass, {comparison.run.label} is as close to MD "
         f"as MD is to itself in {len(counts[CLOSE])}, worse in {len(counts[WORSE])}, broken in {len(counts[BROKEN])}."
     ]
     if counts[BROKEN]:
         parts.append("Broken: " + _join([j.subject.title.lower() for j in counts[BROKEN]]) + ".")
-    damaged = [c for c in comparison.integrity if c.verdict == BROKEN]
     if damaged:
-        parts.append("The molecule is damaged: " + "; ".join(f"{c.title.lower()}, {c.remark}" for c in damaged) + ".")
+        parts.append(damage)
     beaten = [j for j in judged if j.run > j.frozen]
     if beaten:
         parts.append(
@@ -186,7 +209,7 @@ def describe_overall(comparison: Comparison) -> str:
             + " it is farther from MD than a ligand that never moves."
         )
     parts.append(
-        f"This rests on blocks of {comparison.block_frames} frames ({length:.2f} ns) and "
+        f"This rests on blocks of {comparison.block_frames} frames ({length:.3g} ns) and "
         + (f"{len(comparison.references)} MD trajectories" if comparison.has_replicas else "one MD trajectory")
         + f": distances within {CLOSE_RATIO:g} times MD's own cannot be told apart, and nothing is said about slower "
         f"motion, other poses, binding or {silence}."

@@ -132,6 +132,26 @@ def test_intervals_are_aligned(parts: list[Observation], site: BindingSite) -> N
     assert any("no common multiple" in note for note in comparison.notes)
 
 
+def test_without_a_common_interval_blocks_last_about_as_long(parts: list[Observation], site: BindingSite) -> None:
+    """16 ps beside 100 ps: every sixth frame, 96 ps, so that blocks of as many frames cover similar times."""
+    sparse = replace(parts[2], interval=100.0)
+    comparison = judge(parts[1], [sparse], site)
+    assert comparison.interval is None
+    assert [o.interval for o in comparison.aligned] == [96.0, 100.0]
+    assert "rmsf" in get_verdicts(comparison)
+    assert any("96 ps" in note for note in comparison.notes)
+
+
+def test_a_much_shorter_reference_judges_nothing(parts: list[Observation], site: BindingSite) -> None:
+    """A reference that ends before the run's second frame cannot tell how the run should move."""
+    short = replace(parts[2], interval=0.01)
+    comparison = judge(parts[1], [short], site)
+    assert get_verdicts(comparison) == {}
+    assert any("covers 0.9 ps" in note for note in comparison.notes)
+    assert describe_overall(comparison).startswith("None of r1-1's motion could be judged")
+    assert {c.key for c in comparison.integrity if c.verdict}  # the molecule can be
+
+
 def test_one_frame_is_refused(parts: list[Observation], site: BindingSite) -> None:
     with pytest.raises(InputError, match="1 frame"):
         judge(replace(parts[0], positions=parts[0].positions[:1]), parts[2:3], site)
