@@ -195,22 +195,23 @@ class _ProgressBar:
     """Appears with the first report, so errors before it stand alone."""
 
     def __init__(self, *, is_shown: bool) -> None:
-        self._is_shown = is_shown
+        self._is_shown, self._phase = is_shown, ""
         self._bar: tqdm | None = None
 
     def show(self, phase: str, done_ps: float, total_ps: float) -> None:
+        if not self._is_shown:
+            return
         if self._bar is None:
             self._bar = tqdm(
                 total=round(total_ps, 3),
                 initial=round(done_ps, 3),
-                unit="ps",
-                disable=not self._is_shown,
                 file=sys.stderr,
-                bar_format="{desc:12s}{percentage:3.0f}%|{bar}| {n:.1f}/{total:g} ps [{elapsed}<{remaining}]",
+                bar_format="{desc:18s}{percentage:3.0f}%|{bar}| {n:.1f}/{total:g} ps [{elapsed}<{remaining}]",
             )
-        self._bar.set_description_str(phase, refresh=False)
+        if phase != self._phase:
+            self._bar.set_description_str(phase)
+            self._phase = phase
         self._bar.update(round(done_ps, 3) - self._bar.n)
-        self._bar.refresh()
 
     def close(self) -> None:
         if self._bar is not None:

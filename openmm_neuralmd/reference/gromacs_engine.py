@@ -72,6 +72,7 @@ def run_gromacs(
     """
     find_gromacs()
     record["versions"]["gromacs"], record["threads"] = read_version(), threads
+    write_json(files.record, record)
     run = _Run(molecules, protocol, files, threads, progress)
     if not (files.gromacs / "index.ndx").is_file():
         files.gromacs.mkdir(parents=True, exist_ok=True)
@@ -96,11 +97,15 @@ def run_gromacs(
 
 
 def count_frames(files: ReferenceFiles) -> int:
-    """Frames of ``trajectory.xtc``."""
-    if not files.trajectory.is_file():
+    """Frames of production that GROMACS has written, without its first, which is the start."""
+    source = files.gromacs / "production.xtc"
+    if not source.is_file():
         return 0
-    with mdtraj.open(str(files.trajectory)) as file:
-        return len(file)
+    try:
+        with mdtraj.open(str(source)) as file:
+            return max(len(file) - 1, 0)
+    except (OSError, RuntimeError, ValueError):  # cut within a frame
+        return 0
 
 
 def write_results(protocol: Protocol, files: ReferenceFiles) -> None:
