@@ -18,7 +18,7 @@ from openmm_neuralmd.solvers.samplers import sample_annealed_langevin, step_velo
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 Predict = Callable[[np.ndarray, np.ndarray, int, Sequence[int]], np.ndarray]
-_BATCH = 32  # replicas evaluated at once: more do not fit the processor's caches, and cost twice as much each
+_BATCH = 16  # replicas evaluated at once: 640 do not fit the processor's caches, and cost twice as much each
 _SHRINKAGE = 0.05  # of the harmonic baseline's covariance towards its diagonal: fewer frames than coordinates
 
 
@@ -47,20 +47,15 @@ def make_model_predictor(model: Model, complex_: Complex, label: str) -> Predict
     bound = model.bind(complex_)
 
     def predict(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        velocities = (current - previous) / bound.snapshot_interval
-        paths = [
-            run_replicas(
-                complex_,
-                bound,
-                n_snapshots=n_snapshots,
-                seeds=seeds[k : k + _BATCH],
-                starts=current[k : k + _BATCH],
-                velocities=velocities[k : k + _BATCH],
-                projection=model.kind != "gnn",
-            )
-            for k in range(0, len(seeds), _BATCH)
-        ]
-        return np.concatenate(paths, axis=1)
+        return run_replicas(
+            complex_,
+            bound,
+            n_snapshots=n_snapshots,
+            seeds=seeds,
+            starts=current,
+            velocities=(current - previous) / bound.snapshot_interval,
+            projection=model.kind != "gnn",
+        )
 
     return Predictor(label, predict, is_random=bound.n_noise > 0)
 
