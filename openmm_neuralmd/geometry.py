@@ -38,7 +38,8 @@ def compute_radial_basis(distances: Tensor, cutoff: float, n_radial: int) -> Ten
     lowest = math.exp(-5.0)
     centres = torch.linspace(lowest, 1.0, n_radial, dtype=distances.dtype, device=distances.device)
     beta = (2.0 / n_radial * (1.0 - lowest)) ** -2
-    return torch.exp(-beta * (torch.exp(-5.0 / cutoff * distances).unsqueeze(-1) - centres) ** 2)
+    offset = torch.exp(-5.0 / cutoff * distances).unsqueeze(-1) - centres
+    return torch.exp((-beta * (offset * offset)).clamp(min=-80.0))  # numbers below 1e-38 take five times as long
 
 
 def soft_normalize(vectors: Tensor, softness: float = 1e-6) -> Tensor:
@@ -113,9 +114,28 @@ def find_pairs(first: Tensor, second: Tensor, cutoff: float, is_same: bool) -> T
     Returns:
         Replica, first and second index of each pair, int64, (n_pairs,), sorted in that order.
     """
-    difference = first.unsqueeze(2) - second.unsqueeze(-3)
-    near = (difference * difference).sum(-1) < cutoff * cutoff
+    squares = torch.zeros([], dtype=first.dtype, device=first.device)
+    for k in range(3):  # one component at a time: no (..., 3) arrays to sum over
+        difference = first[:, :, k].unsqueeze(2) - second[..., k].unsqueeze(-2)
+        squares = squares + difference * difference
+    near = squares < cutoff * cutoff
     if is_same:
         near = near & ~torch.eye(first.shape[1], dtype=torch.bool, device=first.device)
     index = near.nonzero()
     return index[:, 0], index[:, 1], index[:, 2]
+
+
+def find_nearby(points: Tensor, positions: Tensor, cutoff: float) -> Tensor:
+    """Points that may be closer than the cutoff to a position: those in the box around all positions.
+
+    Args:
+        points: [A], (n_points, 3).
+        positions: [A], (n_replicas, n_atoms, 3).
+        cutoff: [A].
+
+    Returns:
+        Their indices, int64, (n_nearby,), sorted.
+    """
+    x = positions.reshape(-1, 3)
+    inside = (points >= x.amin(0) - cutoff) & (points <= x.amax(0) + cutoff)
+    return inside.all(1).nonzero().squeeze(1)

@@ -5,9 +5,9 @@ from typing import Tuple
 import torch
 from torch import Tensor, nn
 
-from openmm_neuralmd.geometry import compute_envelope, compute_radial_basis, find_pairs
+from openmm_neuralmd.geometry import compute_envelope, compute_radial_basis, find_nearby, find_pairs
 from openmm_neuralmd.models.interface import ProteinEmbedding
-from openmm_neuralmd.models.layers import MLP, VectorLinear, sum_at
+from openmm_neuralmd.models.layers import MLP, VectorLinear, append_bias, project_on_frames, sum_at
 
 _TYPICAL_RESIDUES = 25.0  # CA atoms within 10 A of a bound ligand's atom
 _CHANNELS = 8
@@ -37,20 +37,32 @@ class InteractionNetwork(nn.Module):
 
     def forward(self, positions: Tensor, h: Tensor, vec: Tensor, protein: ProteinEmbedding) -> Tuple[Tensor, Tensor]:
         n_atoms = positions.shape[1]
-        replica, atom, residue = find_pairs(positions, protein.ca, self.cutoff, False)
-        receiver = replica * n_atoms + atom
-        difference = positions.reshape(-1, 3)[receiver] - protein.ca[residue]
+        nearby = find_nearby(protein.ca, positions, self.cutoff)
+        replica, atom, found = find_pairs(positions, protein.ca.index_select(0, nearby), self.cutoff, False)
+        receiver, residue = replica * n_atoms + atom, nearby.index_select(0, found)
+        difference = positions.reshape(-1, 3).index_select(0, receiver) - protein.ca.index_select(0, residue)
         distances = torch.sqrt((difference * difference).sum(-1) + 1e-12)
-        units = (difference / distances.unsqueeze(-1)).unsqueeze(-1)
+        units = difference / distances.unsqueeze(-1)
         radial = compute_radial_basis(distances, self.cutoff, self.n_radial)
-        frames = protein.frames[residue]
-        vectors = self.mix(vec)[receiver]
-        projected = (frames @ torch.cat([units, vectors], dim=-1)).flatten(1)
-        pairs = self.from_ligand(h)[receiver] + self.from_residue(protein.features)[residue]
-        pairs = self.mlp(nn.functional.silu(pairs + self.from_radial(radial) + self.from_frame(projected)))
-        pairs = pairs * (compute_envelope(distances, self.cutoff) * self.scale).unsqueeze(-1)
-        gates = pairs[:, : self.n_gates * self.n_vectors].reshape(-1, self.n_gates, self.n_vectors)
-        basis = torch.cat([units, frames.transpose(1, 2), vectors], dim=-1)
-        n_targets = h.shape[0]
-        scalars = pairs[:, self.n_gates * self.n_vectors :]
-        return sum_at(basis @ gates, receiver, n_targets), sum_at(scalars, receiver, n_targets)
+        axes = protein.frames.index_select(0, residue).permute(1, 2, 0).contiguous()
+        vectors = self.mix(vec)
+        directions = torch.cat([units.unsqueeze(-1), vectors.index_select(0, receiver)], dim=-1)
+        projected = project_on_frames(axes, directions)
+        pairs = self.from_ligand(h).index_select(0, receiver)
+        pairs = pairs + self.from_residue(protein.features).index_select(0, residue)
+        pairs = pairs + self.from_radial(radial) + self.from_frame(projected)
+        pairs = nn.functional.silu(self.mlp.layers[0](nn.functional.silu(pairs)))
+        envelope = (compute_envelope(distances, self.cutoff) * self.scale).unsqueeze(-1)
+        pairs = torch.cat([pairs * envelope, envelope], dim=1)
+
+        # The last linear map acts on pairs where its outputs multiply what belongs to the pair, and on sums over pairs
+        # where they multiply what belongs to the atom.
+        last = append_bias(self.mlp.layers[2].weight, self.mlp.layers[2].bias)
+        n_pair_gates, n_gates = 4 * self.n_vectors, self.n_gates * self.n_vectors
+        gates = (last[:n_pair_gates] @ pairs.t()).reshape(4, 1, self.n_vectors, -1)
+        axes = torch.cat([units.t().unsqueeze(0), axes])
+        external = (axes.unsqueeze(2) * gates).sum(0).flatten(0, 1).t()
+        summed = nn.functional.linear(sum_at(pairs, receiver, h.shape[0]), last[n_pair_gates:])
+        atom_gates = summed[:, : n_gates - n_pair_gates].reshape(-1, self.n_gates - 4, self.n_vectors)
+        external = sum_at(external, receiver, h.shape[0]).reshape(-1, 3, self.n_vectors) + vectors @ atom_gates
+        return external, summed[:, n_gates - n_pair_gates :]

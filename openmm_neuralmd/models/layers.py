@@ -35,7 +35,32 @@ class VectorLinear(nn.Module):
         return vectors @ self.weight
 
 
+def append_bias(weight: Tensor, bias: Tensor) -> Tensor:
+    """(n_out, n_in + 1): the linear map whose last input carries the bias.
+
+    For w (W x + b) = [W b] (w x, w): a weight applied to the input is cheaper than to the output, and commutes with a
+    sum over pairs.
+    """
+    return torch.cat([weight, bias.unsqueeze(1)], dim=1)
+
+
+def project_on_frames(axes: Tensor, vectors: Tensor) -> Tensor:
+    """Components of vectors on vector frames, (n, 3 C): for each axis, one for each channel.
+
+    Multiply-adds along the pairs, because batched products of matrices this small spend their time in calls.
+
+    Args:
+        axes: Component k of axis a of each frame, (3 a, 3 k, n).
+        vectors: (n, 3, C).
+    """
+    x, y, z = vectors.permute(1, 2, 0).contiguous().unbind(0)
+    components = axes[:, 0:1] * x
+    components = torch.addcmul(components, axes[:, 1:2], y)
+    return torch.addcmul(components, axes[:, 2:3], z).flatten(0, 1).t()
+
+
 def sum_at(values: Tensor, index: Tensor, n_targets: int) -> Tensor:
     """Sum of ``values`` (n, ...) over equal entries of ``index`` (n,), giving (n_targets, ...)."""
     shape = [n_targets] + list(values.shape[1:])
-    return torch.zeros(shape, dtype=values.dtype, device=values.device).index_add(0, index, values)
+    zeros = torch.zeros(shape, dtype=values.dtype, device=values.device)
+    return zeros.index_add(0, index, values.contiguous())  # torch adds strided rows four times slower

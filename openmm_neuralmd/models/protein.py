@@ -41,12 +41,12 @@ class ProteinNetwork(nn.Module):
         n_residues = structure.backbone.shape[0]
         atoms = structure.backbone.reshape(1, 3 * n_residues, 3)
         _, receiver, sender = find_pairs(atoms, atoms, self.cutoff, True)
-        difference = atoms[0, receiver] - atoms[0, sender]
+        difference = atoms[0].index_select(0, receiver) - atoms[0].index_select(0, sender)
         distances = torch.sqrt((difference * difference).sum(-1) + 1e-12)
         kinds = torch.arange(3 * n_residues, device=receiver.device) % 3
         weight = compute_envelope(distances, self.cutoff).unsqueeze(-1) * self.scale
         radial = compute_radial_basis(distances, self.cutoff, self.n_radial)
-        messages = self.filter(radial) * self.atom_embedding(kinds)[sender] * weight
+        messages = self.filter(radial) * self.atom_embedding(kinds.index_select(0, sender)) * weight
         scalars = sum_at(messages, receiver, 3 * n_residues).reshape(n_residues, -1)
         units = difference / distances.unsqueeze(-1)
         vectors = self.mix(sum_at(units.unsqueeze(-1) * messages.unsqueeze(1), receiver, 3 * n_residues))

@@ -1,6 +1,12 @@
-"""Many replicas of one complex in one batch, without OpenMM: the paths that ``simulate`` gives, seed by seed."""
+"""Many replicas of one complex, without OpenMM: the paths that ``simulate`` gives, seed by seed.
 
-from collections.abc import Callable, Sequence
+Replicas run in batches, one on each of torch's threads at a time. A batch costs little more than a replica where calls
+dominate, and stays small enough for what it computes to remain in the processor's caches.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,6 +18,8 @@ from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.dynamics import Dynamics
 from openmm_neuralmd.solvers.rollout import rollout
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM, compute_velocity_factor
+
+_BATCH = 8  # replicas; from 4 to 16 the time differs by a few per cent, with 64 it is half as much again
 
 
 def run_replicas(
@@ -45,19 +53,30 @@ def run_replicas(
     shape = (len(seeds), ligand.n_atoms, 3)
     x = np.broadcast_to(complex_.positions[ligand.atom_indices] if starts is None else starts, shape)
     v = np.zeros(shape) if velocities is None else velocities / compute_velocity_factor(model.snapshot_interval)
+    dynamics = make_dynamics(model)
     project = _make_projection(BondProjection(ligand)) if projection else None
-    with torch.inference_mode():
-        path, _ = rollout(
-            make_dynamics(model),
-            torch.from_numpy(ANGSTROM_PER_NM * x),
-            torch.from_numpy(v),
-            n_snapshots=n_snapshots,
-            seeds=seeds,
-            scheme=scheme or model.scheme,
-            steps_per_snapshot=steps_per_snapshot or model.steps_per_snapshot,
-            project=project,
-        )
-    return NM_PER_ANGSTROM * path.numpy()
+
+    def run(batch: slice) -> np.ndarray:
+        with torch.inference_mode():  # here, because it belongs to a thread
+            path, _ = rollout(
+                dynamics,
+                torch.from_numpy(ANGSTROM_PER_NM * x[batch]),
+                torch.from_numpy(v[batch]),
+                n_snapshots=n_snapshots,
+                seeds=seeds[batch],
+                scheme=scheme or model.scheme,
+                steps_per_snapshot=steps_per_snapshot or model.steps_per_snapshot,
+                project=project,
+            )
+        return NM_PER_ANGSTROM * path.numpy()
+
+    n_threads = torch.get_num_threads()
+    size = min(_BATCH, -(-len(seeds) // n_threads))
+    batches = [slice(k, k + size) for k in range(0, len(seeds), size)]
+    if len(batches) == 1:
+        return run(batches[0])
+    with _one_thread_each(), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
+        return np.concatenate(list(pool.map(run, batches)), axis=1)
 
 
 def make_dynamics(model: BoundModel) -> Dynamics:
@@ -79,3 +98,14 @@ def _make_projection(projection: BondProjection) -> Callable[[Tensor], Tensor]:
         return torch.from_numpy(ANGSTROM_PER_NM * projection.project(NM_PER_ANGSTROM * x.numpy())[0])
 
     return project
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """While threads of Python each call torch, torch itself uses one."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Write model files again with the package's present code: same weights and metadata, same forces to rounding.
+
+    python scripts/reexport_models.py MODEL.pt...
+
+A model file holds compiled code beside its weights, so a file that was made before the networks became faster stays
+slow until it is written again.
+"""
+
+import sys
+
+from openmm_neuralmd.models.export import export_model, load_model
+
+
+def main() -> None:
+    for path in sys.argv[1:]:
+        model = load_model(path)
+        metadata = {k: v for k, v in model.metadata.items() if k not in ("schema_version", "versions")}
+        export_model(model.restore_network(), metadata, path)
+        print(f"{path}: SHA-256 {model.sha256[:12]} is now {load_model(path).sha256[:12]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Many replicas: in batches, on several threads, each the same as alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.errors import NonFiniteStateError
+from openmm_neuralmd.models.export import load_bundled_model, load_model
+from openmm_neuralmd.simulation.replicas import run_replicas
+from tests.helpers import ModelDouble, make_double
+
+N_REPLICAS = 19  # more than two batches
+
+
+@pytest.fixture(params=[1, 2])
+def n_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_a_replica_is_the_same_alone_and_among_many(tiny_complex: Complex, n_threads: int) -> None:
+    model = make_double(tiny_complex, amplitude=0.3, friction=0.5)
+    together = run_replicas(tiny_complex, model, n_snapshots=10, seeds=range(N_REPLICAS))
+    assert together.shape == (10, N_REPLICAS, tiny_complex.ligand.n_atoms, 3)
+    for seed in (0, 8, N_REPLICAS - 1):
+        alone = run_replicas(tiny_complex, model, n_snapshots=10, seeds=[seed])
+        np.testing.assert_allclose(together[:, seed], alone[:, 0], rtol=0, atol=1e-12)
+    assert np.abs(together[:, 0] - together[:, 8]).max() > 0.01
+    assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize("kind", ["ode", "sde"])
+def test_networks_in_batches_agree_with_single_evaluations(
+    kind: str, n_threads: int, model_files: dict[str, Path]
+) -> None:
+    complex_ = load_bundled_complex()
+    model = load_model(model_files[kind]).bind(complex_, dtype=torch.float64)
+    rng = np.random.default_rng(0)
+    starts = complex_.ligand.positions + 0.02 * rng.normal(size=(N_REPLICAS, complex_.ligand.n_atoms, 3))
+    together = run_replicas(complex_, model, n_snapshots=3, seeds=range(N_REPLICAS), starts=starts)
+    for k in (0, 8, N_REPLICAS - 1):
+        alone = run_replicas(complex_, model, n_snapshots=3, seeds=[k], starts=starts[k : k + 1])
+        np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=0, atol=1e-9)
+
+
+def test_bundled_model_in_single_precision() -> None:
+    """One evaluation of many replicas equals single ones to 1e-6 of the force."""
+    complex_ = load_bundled_complex()
+    model = load_bundled_model("sde").bind(complex_)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.from_numpy(10.0 * complex_.ligand.positions).to(torch.float32)
+    x = x + 0.2 * torch.randn(N_REPLICAS, *x.shape, generator=generator)
+    increments = torch.randn(N_REPLICAS, model.n_noise, generator=generator)
+    with torch.inference_mode():
+        together = model.compute_force_and_noise(x, increments)
+        for k in (0, 8, N_REPLICAS - 1):
+            alone = model.compute_force_and_noise(x[k : k + 1], increments[k : k + 1])
+            for many, one in zip(together, alone, strict=True):
+                assert (many[k] - one[0]).abs().max() <= 3e-6 * one.abs().max()
+
+
+class Exploding(ModelDouble):
+    """Gives NaN for every replica."""
+
+    def compute_force(self, positions: Tensor) -> Tensor:
+        return positions * np.nan
+
+
+def test_errors_come_out_of_the_threads(tiny_complex: Complex, n_threads: int) -> None:
+    model = Exploding(**vars(make_double(tiny_complex)))
+    with pytest.raises(NonFiniteStateError, match="step 1"):
+        run_replicas(tiny_complex, model, n_snapshots=3, seeds=range(N_REPLICAS))
+    assert torch.get_num_threads() == n_threads
