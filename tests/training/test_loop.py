@@ -90,6 +90,23 @@ def test_nan_stops_with_the_step(bundled, trajectory, tmp_path):
     assert not (tmp_path / "m.pt").exists()
 
 
+def test_nan_keeps_the_last_good_checkpoint(bundled, trajectory, tmp_path, monkeypatch):
+    n_steps = 0
+
+    def break_after_seven(net, *arguments):
+        nonlocal n_steps
+        n_steps += torch.is_grad_enabled()
+        return compute_next_position_loss(net, *arguments) * (math.nan if n_steps > 7 else 1.0)
+
+    monkeypatch.setitem(OBJECTIVES, "gnn", break_after_seven)
+    with pytest.raises(NonFiniteStateError, match=r"training step 7: loss nan.*last good state is .*checkpoint\.pt"):
+        train(bundled, trajectory, tmp_path / "m.pt", "gnn")
+    saved = torch.load(tmp_path / "m.training" / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 5
+    assert all(torch.isfinite(v).all() for v in saved["net"].values())
+    assert not (tmp_path / "m.pt").exists()
+
+
 def test_resume_wants_the_same_settings(bundled, trajectory, tmp_path):
     with pytest.raises(InputError, match="no checkpoint"):
         train(bundled, trajectory, tmp_path / "m.pt", resume=True)
