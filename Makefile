@@ -53,3 +53,4 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/neuralmd benchmark
+	$(BIN)/python benchmarks/speed.py

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""What a snapshot costs, and what it does not depend on: medians and their ratios, warm, in one run.
+
+    python benchmarks/speed.py [--threads N] [--repeats N] [--json F]
+
+Each pair of numbers is measured in turns, so that whatever else the machine does reaches both.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm as mm
+import torch
+from openmm.app import Element
+
+from openmm_neuralmd.complex import Complex, Protein, load_bundled_complex
+from openmm_neuralmd.models.export import BoundModel, load_bundled_model
+from openmm_neuralmd.simulation.force import NeuralMDForce
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.replicas import run_replicas
+from openmm_neuralmd.simulation.rigid import build_rigid_system
+from openmm_neuralmd.units import ANGSTROM_PER_NM
+
+N_REPLICAS = 64
+SIZES = (300, 3000)  # residues
+N_ATOMS = (5_200, 50_000)  # particles of the System
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+_N_SNAPSHOTS = 10  # in one timed call
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Two medians [ms] and their ratio, with the target."""
+
+    what: str
+    first: str
+    first_ms: float
+    second: str
+    second_ms: float
+    ratio: float
+    target: str
+
+
+def measure_openmm_overhead(complex_: Complex, model: BoundModel, *, threads: int, repeats: int, clock: str) -> Ratio:
+    """A snapshot through OpenMM against one of the rollout in torch, one replica, bond projection included."""
+    context = _create_context(complex_, model, threads)
+    inside, outside = _time_in_turns(
+        lambda: context.getIntegrator().step(_N_SNAPSHOTS * model.steps_per_snapshot),
+        lambda: run_replicas(complex_, model, n_snapshots=_N_SNAPSHOTS, seeds=[0]),
+        repeats,
+        clock,
+    )
+    return _compare("OpenMM over torch", "OpenMM", inside / _N_SNAPSHOTS, "torch", outside / _N_SNAPSHOTS, "<= 1.25")
+
+
+def measure_replicas(
+    complex_: Complex, model: BoundModel, *, repeats: int, clock: str, n_replicas: int = N_REPLICAS
+) -> Ratio:
+    """A snapshot of one replica alone against one of a replica among many."""
+    alone, together = _time_in_turns(
+        lambda: run_replicas(complex_, model, n_snapshots=_N_SNAPSHOTS, seeds=[0]),
+        lambda: run_replicas(complex_, model, n_snapshots=_N_SNAPSHOTS, seeds=range(n_replicas)),
+        repeats,
+        clock,
+    )
+    many = f"each of {n_replicas}"
+    return _compare(
+        "replicas at once", "alone", alone / _N_SNAPSHOTS, many, together / _N_SNAPSHOTS / n_replicas, ">= 8"
+    )
+
+
+def measure_protein_size(complex_: Complex, *, repeats: int, clock: str, sizes: tuple[int, int] = SIZES) -> Ratio:
+    """Force and noise in a large protein against a small one with the same pocket."""
+    calls = []
+    for n_residues in sizes:
+        grown = replace(complex_, protein=grow_protein(complex_.protein, n_residues))
+        model = load_bundled_model("sde").bind(grown)
+        x = torch.from_numpy(complex_.ligand.positions * ANGSTROM_PER_NM).to(model.dtype)[None]
+        increments = torch.zeros(1, model.n_noise, dtype=model.dtype)
+        calls.append(lambda m=model, p=x, i=increments: m.compute_force_and_noise(p, i))
+    with torch.inference_mode():
+        small, large = _time_in_turns(calls[0], calls[1], 10 * repeats, clock)
+    return _compare("protein size", f"{sizes[1]} residues", large, f"{sizes[0]} residues", small, "<= 1.10")
+
+
+def measure_frozen_atoms(
+    complex_: Complex, model: BoundModel, *, threads: int, repeats: int, clock: str, sizes: tuple[int, int] = N_ATOMS
+) -> Ratio:
+    """A snapshot in a large System against one in a small System, less what either costs without a model."""
+    costs = []
+    for n_atoms in sizes:
+        grown = add_atoms(complex_, n_atoms)
+        contexts = [_create_context(grown, m, threads) for m in (model, replace(model, module=_NoForce()))]
+        full, empty = _time_in_turns(
+            *(lambda c=c: c.getIntegrator().step(_N_SNAPSHOTS * model.steps_per_snapshot) for c in contexts),
+            repeats,
+            clock,
+        )
+        costs.append((full - empty) / _N_SNAPSHOTS)
+    return _compare("frozen atoms", f"{sizes[1]} particles", costs[1], f"{sizes[0]} particles", costs[0], "<= 1.10")
+
+
+def grow_protein(protein: Protein, n_residues: int) -> Protein:
+    """The first residues of a protein, then copies of it 10 nm apart until there are enough."""
+    n_copies = -(-n_residues // protein.n_residues)
+    shifts = 10.0 * np.arange(n_copies)[:, None, None, None] * np.array([1.0, 0.0, 0.0])
+    backbone = (protein.backbone[None] + shifts).reshape(-1, 3, 3)
+    return Protein(
+        np.tile(protein.residue_types, n_copies)[:n_residues],
+        backbone[:n_residues],
+        np.tile(protein.is_linked, n_copies)[:n_residues],
+        np.tile(protein.ca_indices, n_copies)[:n_residues],
+    )
+
+
+def add_atoms(complex_: Complex, n_atoms: int) -> Complex:
+    """The complex in the middle of more atoms, one a residue; they take no part but stand in the System."""
+    topology = deepcopy(complex_.topology)
+    chain = topology.addChain()
+    n_more = n_atoms - topology.getNumAtoms()
+    for _ in range(n_more):
+        topology.addAtom("AR", Element.getBySymbol("Ar"), topology.addResidue("AR", chain))
+    side = np.arange(n_more) % 100 * 0.5
+    more = np.column_stack([20.0 + side, side, np.arange(n_more) // 100 * 0.5])
+    return replace(complex_, topology=topology, positions=np.concatenate([complex_.positions, more]))
+
+
+class _NoForce:
+    """A model's module that costs nothing: what remains is OpenMM and the bond projection."""
+
+    def __call__(self, positions: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(positions)
+
+    def compute_force_and_noise(
+        self,
+        positions: torch.Tensor,
+        increments: torch.Tensor,  # noqa: ARG002
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros_like(positions), torch.zeros_like(positions)
+
+
+def _create_context(complex_: Complex, model: BoundModel, threads: int) -> mm.Context:
+    system = build_rigid_system(complex_)
+    force = NeuralMDForce(complex_, model)
+    force.add_to(system)
+    integrator = NeuralMDIntegrator(force)
+    context = mm.Context(system, integrator, mm.Platform.getPlatformByName("CPU"), {"Threads": str(threads)})
+    context.setPositions(complex_.positions)
+    context.integrator = integrator  # getIntegrator() hands back a plain CustomIntegrator
+    return context
+
+
+def _time_in_turns(
+    first: Callable[[], Any], second: Callable[[], Any], repeats: int, clock: str
+) -> tuple[float, float]:
+    """Median times of two calls [ms], after a warm-up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for k in range(_WARM_UP + repeats):
+        for call, found in zip((first, second), times, strict=True):
+            start = CLOCKS[clock]()
+            call()
+            if k >= _WARM_UP:
+                found.append(1e3 * (CLOCKS[clock]() - start))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def _compare(what: str, first: str, first_ms: float, second: str, second_ms: float, target: str) -> Ratio:
+    return Ratio(what, first, first_ms, second, second_ms, first_ms / second_ms, target)
+
+
+def measure(*, threads: int, repeats: int, clock: str) -> list[Ratio]:
+    """All four comparisons, with the bundled complex and Langevin model."""
+    torch.set_num_threads(threads)
+    complex_ = load_bundled_complex()
+    model = load_bundled_model("sde").bind(complex_)
+    return [
+        measure_openmm_overhead(complex_, model, threads=threads, repeats=repeats, clock=clock),
+        measure_replicas(complex_, model, repeats=repeats, clock=clock),
+        measure_protein_size(complex_, repeats=repeats, clock=clock),
+        measure_frozen_atoms(complex_, model, threads=threads, repeats=repeats, clock=clock),
+    ]
+
+
+def format_table(ratios: list[Ratio]) -> str:
+    """The comparisons as text, a line each."""
+    lines = [f"{'what':18s} {'median':>30s}   {'median':>30s} {'ratio':>7s}  target"]
+    for r in ratios:
+        first, second = f"{r.first} {r.first_ms:.2f} ms", f"{r.second} {r.second_ms:.2f} ms"
+        lines.append(f"{r.what:18s} {first:>30s} / {second:>30s} {r.ratio:7.2f}  {r.target}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=10, help="timed calls of each kind (default: %(default)s)")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: processor time, where other work disturbs the wall clock"
+    )
+    parser.add_argument("--json", metavar="F", help="write the numbers to this file too")
+    args = parser.parse_args()
+    ratios = measure(threads=args.threads, repeats=args.repeats, clock=args.clock)
+    print(f"{args.threads} threads, {args.repeats} repeats, {args.clock} time, a replica's snapshot each")
+    print(format_table(ratios))
+    if args.json:
+        Path(args.json).write_text(json.dumps([asdict(r) for r in ratios], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
