@@ -6,7 +6,7 @@ their blocks; MD's distance from itself is that between its replicas or, with on
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -138,9 +138,7 @@ def compare(
     block_frames = _choose_block([o.n_frames for o in series[:-1]])
     properties = (*PROPERTIES, *(ENERGY_PROPERTIES if physics is not None else ()))
     judgements = tuple(
-        Judgement(p, *[float("nan")] * 3, "", "a trajectory is too short")
-        if too_short
-        else _judge(p, series, site, interval is not None)
+        _leave_open(p, "a trajectory is too short") if too_short else _judge(p, series, site, interval is not None)
         for p in properties
     )
     notes += physics.notes if physics is not None else ()
@@ -229,19 +227,16 @@ def _choose_block(n_frames: Sequence[int]) -> int:
 
 
 def _judge(prop: Property, series: list[Observation], site: BindingSite, same_interval: bool) -> Judgement:
-    nothing = Judgement(prop, float("nan"), float("nan"), float("nan"), "", "")
     if prop.needs_same_interval and not same_interval:
-        return replace(nothing, remark="frame intervals differ")
-    found = [prop.measure(o, site) for o in series]
-    if any(f is None for f in found):
-        missing = ", ".join(o.label for o, f in zip(series, found, strict=True) if f is None)
-        return replace(nothing, remark=f"no such data in {missing}")
-    features = [f for f in found if f is not None]
-    block_frames = _choose_block([len(f) for f in features[:-1]])
+        return _leave_open(prop, "frame intervals differ")
+    missing = [o.label for o in series if prop.measure(o.cut(0, MIN_FRAMES), site) is None]
+    if missing:
+        return _leave_open(prop, f"no such data in {', '.join(missing)}")
+    n_samples = [prop.count(o) for o in series]
+    block_frames = _choose_block(n_samples[:-1])
     if block_frames < prop.min_frames:
-        return replace(nothing, remark=f"blocks of {block_frames} frames are too short; {prop.min_frames} are needed")
-    blocks = [_cut(f, block_frames) for f in features]
-    run, *references, frozen = blocks
+        return _leave_open(prop, f"blocks of {block_frames} frames are too short; {prop.min_frames} are needed")
+    run, *references, frozen = [_measure_blocks(prop, o, site, block_frames) for o in series]
     to_references = float(np.mean([_average(prop, run, r) for r in references]))
     frozen_distance = float(np.mean([_average(prop, frozen, r) for r in references]))
     if len(references) > 1:
@@ -252,6 +247,10 @@ def _judge(prop: Property, series: list[Observation], site: BindingSite, same_in
         yardstick = float(np.mean([prop.distance(a, b) for k, a in enumerate(halves) for b in halves[:k]]))
     verdict, remark = give_verdict(to_references, yardstick, frozen_distance)
     return Judgement(prop, to_references, yardstick, frozen_distance, verdict, remark)
+
+
+def _leave_open(prop: Property, remark: str) -> Judgement:
+    return Judgement(prop, float("nan"), float("nan"), float("nan"), "", remark)
 
 
 def give_verdict(run: float, yardstick: float, frozen: float) -> tuple[str, str]:
@@ -279,11 +278,11 @@ def give_verdict(run: float, yardstick: float, frozen: float) -> tuple[str, str]
     return CLOSE, f"{ratio:.1f} times MD's own distance"
 
 
-def _cut(features: np.ndarray, length: int) -> list[np.ndarray]:
-    """Consecutive blocks; of a long trajectory ``MAX_BLOCKS``, evenly spread, so that time stays linear."""
-    n_blocks = max(1, len(features) // length)
-    chosen = np.unique(np.linspace(0, n_blocks - 1, min(n_blocks, MAX_BLOCKS)).round().astype(int))
-    return [features[k * length : (k + 1) * length] for k in chosen]
+def _measure_blocks(prop: Property, o: Observation, site: BindingSite, length: int) -> list[np.ndarray]:
+    """Features of consecutive blocks; of a long trajectory ``MAX_BLOCKS``, evenly spread, so that time stays linear."""
+    n_blocks = max(1, prop.count(o) // length)
+    chosen = np.unique(np.linspace(0, n_blocks - 1, min(n_blocks, MAX_BLOCKS)).round().astype(int)) * length
+    return [f for k in chosen.tolist() if (f := prop.measure_part(o, site, k, k + length)) is not None]
 
 
 def _average(prop: Property, first: list[np.ndarray], second: list[np.ndarray]) -> float:

@@ -28,6 +28,8 @@ from openmm_neuralmd.analysis.plots import ANGSTROM, FAINT, INK, draw_overview, 
 from openmm_neuralmd.analysis.properties import AUTOCORRELATION_SHARE
 
 N_DISTANCES = 6
+MAX_SHOWN_FRAMES = 5000
+"""In distributions; more would not change a histogram to the eye."""
 CONTACT_COLORS = LinearSegmentedColormap.from_list("contacts", ["#f1f3f7", "#8fb3d1", "#c8553d"])
 _TIME_COLUMNS = 200
 
@@ -70,8 +72,7 @@ def draw_memory(comparison: Comparison) -> Figure:
 def draw_distances(comparison: Comparison) -> Figure:
     """Distributions of the pair distances in which the run is farthest from the first reference."""
     ligand = comparison.site.ligand
-    series = _list_series(comparison)
-    distances = [ANGSTROM * compute_pair_distances(o.positions, ligand.pairs) for o in series]
+    distances = [ANGSTROM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
     apart = compute_wasserstein_distances(distances[0], distances[1])
     chosen = np.argsort(apart)[::-1][:N_DISTANCES]
     figure = make_figure(10.0, 4.6)
@@ -92,8 +93,7 @@ def draw_torsions(comparison: Comparison) -> Figure | None:
     quadruples = ligand.find_torsions()
     if len(quadruples) == 0:
         return None
-    series = _list_series(comparison)
-    angles = [np.degrees(compute_torsions(o.positions, quadruples)) for o in series]
+    angles = [np.degrees(compute_torsions(x, quadruples)) for x in _thin_series(comparison)]
     n_columns = min(3, len(quadruples))
     n_rows = -(-len(quadruples) // n_columns)
     figure = make_figure(10.0, 0.4 + 2.2 * n_rows)
@@ -250,6 +250,15 @@ def build_drawing(ligand: LigandGraph) -> Chem.Mol:
             bond.GetEndAtom().SetIsAromatic(True)
     rdDepictor.Compute2DCoords(molecule)
     return molecule.GetMol()
+
+
+def _thin_series(comparison: Comparison) -> list[np.ndarray]:
+    """Ligand positions of at most ``MAX_SHOWN_FRAMES`` frames of each series, evenly spread."""
+    chosen = [
+        np.linspace(0, o.n_frames - 1, min(o.n_frames, MAX_SHOWN_FRAMES)).round().astype(int)
+        for o in _list_series(comparison)
+    ]
+    return [o.positions[k] for o, k in zip(_list_series(comparison), chosen, strict=True)]
 
 
 def _list_series(comparison: Comparison) -> list[Observation]:

@@ -1,8 +1,10 @@
 """How a ligand fluctuates, and how far two sets of fluctuations are apart."""
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.stats import wasserstein_distance
 
+from openmm_neuralmd.analysis.chunks import in_chunks
 from openmm_neuralmd.errors import InputError
 
 SLIDING_WINDOW = 5
@@ -42,6 +44,7 @@ def compute_sliding_rmsf(positions: np.ndarray, window: int = SLIDING_WINDOW) ->
     return np.sqrt(runs.var(axis=-1).sum(axis=-1).mean(axis=-1))
 
 
+@in_chunks
 def compute_torsions(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
     """Torsion angles, IUPAC sign.
 
@@ -64,7 +67,7 @@ def compute_autocorrelation(positions: np.ndarray, max_lag: int) -> np.ndarray:
     """Normalised autocorrelation of the displacement from the mean structure, all atoms together.
 
     C(k) = <d(t) . d(t + k)> / <d . d>, with d the 3N-vector of displacements; the sum at lag k is divided by the
-    number of its terms.
+    number of its terms. Through the power spectrum (Wiener and Khinchin), in time n log n.
 
     Args:
         positions: Superposed frames [nm], (n_frames, n_atoms, 3).
@@ -80,7 +83,11 @@ def compute_autocorrelation(positions: np.ndarray, max_lag: int) -> np.ndarray:
     variance = (deviation**2).sum() / n_frames
     if variance < 1e-16:  # nm^2: a frozen ligand has no autocorrelation
         return np.full(len(lags), np.nan)
-    return np.array([(deviation[: n_frames - k] * deviation[k:]).sum() / (n_frames - k) for k in lags]) / variance
+    length = next_fast_len(n_frames + int(lags[-1]))  # zeros between the ends: no lag wraps around
+    power = np.zeros(length // 2 + 1)
+    for column in deviation.T:
+        power += np.abs(rfft(column, length)) ** 2
+    return irfft(power, length)[: len(lags)] / (n_frames - lags) / variance
 
 
 def compute_correlation_time(autocorrelation: np.ndarray, interval: float) -> float:

@@ -8,6 +8,7 @@ ligand, the mean structure and a second MD replica.
 
 import numpy as np
 
+from openmm_neuralmd.analysis.chunks import FRAMES, in_chunks
 from openmm_neuralmd.errors import InputError
 
 STABILITY_THRESHOLD_NM = 0.05
@@ -33,12 +34,13 @@ def compute_published_metrics(prediction: np.ndarray, reference: np.ndarray) -> 
     """
     _check_pair(prediction, reference)
     error = np.asarray(prediction, dtype=np.float64) - reference
-    difference = _compute_distance_matrices(prediction) - _compute_distance_matrices(reference)
+    squares, small = _compare_distances(prediction, reference)
+    n_atoms = prediction.shape[1]
     return {
         "mae_nm": float(np.abs(error).sum(axis=-1).mean()),
         "rmse_nm": float(np.linalg.norm(error, axis=-1).mean()),
-        "matching_nm": float(np.sqrt((difference**2).mean(axis=(1, 2))).mean()),
-        "stability_percent": float(100.0 * (np.abs(difference) <= STABILITY_THRESHOLD_NM).mean()),
+        "matching_nm": float(np.sqrt(2.0 * squares / n_atoms**2).mean()),
+        "stability_percent": float(100.0 * (2.0 * small.mean() + n_atoms) / n_atoms**2),
     }
 
 
@@ -61,15 +63,15 @@ def compute_textbook_metrics(prediction: np.ndarray, reference: np.ndarray, bond
     """
     _check_pair(prediction, reference)
     error = np.asarray(prediction, dtype=np.float64) - reference
-    first, second = np.triu_indices(prediction.shape[1], k=1)
-    difference = (_compute_distance_matrices(prediction) - _compute_distance_matrices(reference))[:, first, second]
+    n_atoms = prediction.shape[1]
+    squares, _ = _compare_distances(prediction, reference)
     means = compute_pair_distances(reference, bonds).mean(axis=0)
     broken = (np.abs(compute_pair_distances(prediction, bonds) - means) > STABILITY_THRESHOLD_NM).any(axis=1)
     n_whole = int(np.argmax(broken)) if broken.any() else len(broken)
     return {
         "mae_nm": float(np.abs(error).mean()),
         "rmse_nm": float(np.sqrt((error**2).sum(axis=-1).mean())),
-        "matching_nm": float(np.sqrt((difference**2).mean())),
+        "matching_nm": float(np.sqrt(squares.mean() / (n_atoms * (n_atoms - 1) / 2))),
         "stability_percent": 100.0 * n_whole / len(broken),
     }
 
@@ -109,15 +111,23 @@ def compute_internal_rmsd(positions: np.ndarray, reference: np.ndarray) -> np.nd
     return np.sqrt(np.maximum(squared, 0.0) / len(target))
 
 
+@in_chunks
 def compute_pair_distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Distances [nm], (n_frames, n_pairs), of atom pairs (n_pairs, 2) in positions (n_frames, n_atoms, 3)."""
     xyz = np.asarray(positions, dtype=np.float64)
     return np.linalg.norm(xyz[:, pairs[:, 0]] - xyz[:, pairs[:, 1]], axis=-1)
 
 
-def _compute_distance_matrices(positions: np.ndarray) -> np.ndarray:
-    xyz = np.asarray(positions, dtype=np.float64)
-    return np.linalg.norm(xyz[:, :, None] - xyz[:, None], axis=-1)
+def _compare_distances(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each frame the sum over distinct pairs of squared differences [nm^2], and the number of small differences."""
+    pairs = np.stack(np.triu_indices(prediction.shape[1], k=1), axis=1)
+    squares, small = [], []
+    for k in range(0, len(prediction), FRAMES):
+        part = slice(k, k + FRAMES)
+        difference = compute_pair_distances(prediction[part], pairs) - compute_pair_distances(reference[part], pairs)
+        squares.append((difference**2).sum(axis=1))
+        small.append((np.abs(difference) <= STABILITY_THRESHOLD_NM).sum(axis=1))
+    return np.concatenate(squares), np.concatenate(small)
 
 
 def _check_pair(prediction: np.ndarray, reference: np.ndarray) -> None:

@@ -97,6 +97,16 @@ class Observation:
         """Time of each frame since the start [ps], the first frame being one interval after it."""
         return self.interval * np.arange(1, self.n_frames + 1)
 
+    def cut(self, start: int, stop: int) -> "Observation":
+        """The frames from ``start`` to before ``stop``; kept frames and energies stay those of the whole."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            positions=self.positions[part],
+            contacts=None if self.contacts is None else self.contacts[part],
+            hydrogen_bonds=None if self.hydrogen_bonds is None else self.hydrogen_bonds[part],
+        )
+
     def resample(self, stride: int) -> "Observation":
         """Every ``stride``-th frame, the last of each stride, so that times stay multiples of the new interval."""
         kept = slice(stride - 1, None, stride)

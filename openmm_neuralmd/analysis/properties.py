@@ -40,6 +40,7 @@ class Property:
         distance: Between the features of two samples.
         min_frames: Smallest sample.
         needs_same_interval: Whether frames must be equally far apart in time.
+        is_of_frames: Whether every frame is a sample; else those with energies are.
     """
 
     key: str
@@ -50,6 +51,18 @@ class Property:
     distance: Callable[[np.ndarray, np.ndarray], float]
     min_frames: int = MIN_FRAMES
     needs_same_interval: bool = False
+    is_of_frames: bool = True
+
+    def count(self, o: Observation) -> int:
+        """Number of samples in an observation."""
+        return o.n_frames if self.is_of_frames or o.energies is None else len(o.energies.strain)
+
+    def measure_part(self, o: Observation, site: BindingSite, start: int, stop: int) -> np.ndarray | None:
+        """Features of the samples from ``start`` to before ``stop``."""
+        if self.is_of_frames:
+            return self.measure(o.cut(start, stop), site)
+        features = self.measure(o, site)
+        return None if features is None else features[start:stop]
 
 
 def _wasserstein(a: np.ndarray, b: np.ndarray) -> float:
@@ -179,11 +192,11 @@ PROPERTIES = (
 ENERGY_PROPERTIES = (
     Property(
         "interaction_energy", "Interaction energy", "kJ/mol", "Wasserstein distance, after restrained minimisation",
-        _measure_interaction, _wasserstein,
+        _measure_interaction, _wasserstein, is_of_frames=False,
     ),
     Property(
         "strain_energy", "Strain energy", "kJ/mol", "Wasserstein distance, after restrained minimisation",
-        _measure_strain, _wasserstein,
+        _measure_strain, _wasserstein, is_of_frames=False,
     ),
 )  # fmt: skip
 """Judged only where a force field is at hand."""

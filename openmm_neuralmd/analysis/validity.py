@@ -6,6 +6,7 @@ import numpy as np
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
+from openmm_neuralmd.analysis.chunks import in_chunks
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 
 CLASH_FRACTION = 0.75
@@ -27,6 +28,7 @@ def find_angles(bonds: np.ndarray) -> np.ndarray:
     return np.array(angles, dtype=np.int64).reshape(-1, 3)
 
 
+@in_chunks
 def compute_angles(positions: np.ndarray, triples: np.ndarray) -> np.ndarray:
     """Angles i-j-k [rad], (n_frames, n_angles); accurate near 0 and pi, where arccos is not."""
     xyz = np.asarray(positions, dtype=np.float64)
@@ -34,6 +36,7 @@ def compute_angles(positions: np.ndarray, triples: np.ndarray) -> np.ndarray:
     return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1))
 
 
+@in_chunks
 def compute_handedness(positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Sign of the volume spanned by three neighbours of each centre: it changes when the centre is inverted.
 
@@ -49,6 +52,7 @@ def compute_handedness(positions: np.ndarray, centers: np.ndarray) -> np.ndarray
     return np.sign((a * np.cross(b, c)).sum(axis=-1))
 
 
+@in_chunks
 def compute_ring_deviations(positions: np.ndarray, rings: Sequence[Sequence[int]]) -> np.ndarray:
     """Largest distance [nm] of a ring's atoms from their best plane, (n_frames, n_rings)."""
     xyz = np.asarray(positions, dtype=np.float64)

@@ -1,5 +1,6 @@
 """Verdicts: MD passes, a frozen ligand never does, a broken one is called broken."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -157,3 +158,18 @@ def test_one_frame_is_refused(parts: list[Observation], site: BindingSite) -> No
         judge(replace(parts[0], positions=parts[0].positions[:1]), parts[2:3], site)
     with pytest.raises(InputError, match="no reference"):
         judge(parts[0], [], site)
+
+
+def test_memory_grows_little_with_the_number_of_frames(parts: list[Observation], site: BindingSite) -> None:
+    """About the pair distances once, in double precision: no temporary of several times that is held."""
+
+    def measure_peak(n_copies: int) -> tuple[int, int]:
+        long = [replace(p, positions=np.tile(p.positions, (n_copies, 1, 1))) for p in (parts[1], parts[0])]
+        tracemalloc.start()
+        judge(long[0], long[1:], site)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak, 2 * long[0].n_frames
+
+    (small, fewer), (large, more) = measure_peak(20), measure_peak(40)
+    assert (large - small) / (more - fewer) < 8 * 8 * site.pose.size

@@ -94,3 +94,15 @@ def test_energy_score_by_hand() -> None:
     ensemble = np.array([[[0.0, 0, 0]], [[2.0, 0, 0]]])
     assert compute_energy_score(ensemble, np.array([[1.0, 0, 0]])) == pytest.approx(1.0 - 0.5 * 2.0)
     assert compute_energy_score(ensemble[:1], np.array([[1.0, 0, 0]])) == pytest.approx(1.0)
+
+
+def test_autocorrelation_is_the_direct_sum(random_path: np.ndarray) -> None:
+    deviation = (random_path - random_path.mean(axis=0)).reshape(len(random_path), -1)
+    direct = np.array([(deviation[: 60 - k] * deviation[k:]).sum() / (60 - k) for k in range(60)])
+    assert compute_autocorrelation(random_path, 100) == pytest.approx(direct / direct[0], abs=1e-12)
+
+
+def test_autocorrelation_of_a_long_path_is_quick() -> None:
+    path = np.random.default_rng(0).normal(size=(100_000, 2, 3))
+    found = compute_autocorrelation(path, 25_000)  # 25,000 sums of 600,000 products would take minutes
+    assert np.abs(found[1:]).max() < 0.02
