@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from openmm_neuralmd.complex import Complex, load_complex
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
@@ -43,7 +45,8 @@ def load_misato_entries(
     """
     names = read_split(split_file)
     with MisatoFile(path, frame_interval=frame_interval or FRAME_INTERVAL_PS, superpose_on=superpose_on) as file:
-        records = list(iterate_records(file, names, skipped))
+        bar = tqdm(iterate_records(file, names, skipped), total=len(names), unit="complex", leave=False, disable=None)
+        records = list(bar)
     if not records:
         raise InputError(f"{split_file}: none of {len(names)} complexes can be used; the first: {skipped[names[0]]}")
     return [Entry(r.complex, [replace(r.trajectory, notes=(*r.trajectory.notes, *r.notes))]) for r in records]

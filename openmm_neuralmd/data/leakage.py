@@ -8,10 +8,18 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.models.applicability import compute_sequence_identity, get_sequence
+from openmm_neuralmd.models.applicability import (
+    compute_sequence_identity,
+    compute_word_overlaps,
+    get_sequence,
+    index_words,
+)
 
 MIN_IDENTITY = 0.9
 """Proteins this similar count as the same one."""
+_MIN_OVERLAP = (
+    0.3  # of words of three letters; a tenth of the residues changed one by one leaves 0.7, chance gives 0.05
+)
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,21 @@ def find_leaks(training: Mapping[str, Complex | Identity], held_out: Mapping[str
         training, held_out: Complexes by name.
     """
     known = {name: c if isinstance(c, Identity) else identify(c) for name, c in training.items()}
+    names_by_sequence: dict[str, list[str]] = {}
+    for name, other in known.items():
+        names_by_sequence.setdefault(other.sequence, []).append(name)
+    sequences = list(names_by_sequence)
+    words = index_words(sequences) if sequences else None
     leaks = []
     for name, complex_ in held_out.items():
-        sequence, scaffold = identify(complex_)
+        own = identify(complex_)
+        overlaps = np.zeros(0) if words is None else compute_word_overlaps(own.sequence, words)
+        possible = np.flatnonzero(overlaps >= _MIN_OVERLAP)
+        similar = [sequences[k] for k in possible if _are_similar(sequences[k], own.sequence)]
         leak = Leak(
             name,
-            tuple(n for n, other in known.items() if _are_similar(other.sequence, sequence)),
-            tuple(n for n, other in known.items() if scaffold and other.scaffold == scaffold),
+            tuple(n for sequence in similar for n in names_by_sequence[sequence]),
+            tuple(n for n, other in known.items() if own.scaffold and other.scaffold == own.scaffold),
         )
         if leak.same_protein or leak.same_scaffold:
             leaks.append(leak)

@@ -107,8 +107,8 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
     if len(entries) + len(held_out) == 1:
         return
     n_trajectories = sum(len(trajectories) for _, trajectories in entries)
-    chosen_by = f"{len(held_out)} held-out complexes" if held_out else "the end of each training part"
-    print(f"{len(entries)} complexes, {n_trajectories} trajectories; the checkpoint is chosen by {chosen_by}")
+    chosen_by = f"held-out complexes ({len(held_out)})" if held_out else "the end of each training part"
+    print(f"complexes: {len(entries)}, trajectories: {n_trajectories}; the checkpoint is chosen by {chosen_by}")
     if held_out:
         leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
         known = f"{len(leaks)} of {len(held_out)} share protein or scaffold with them" if leaks else "none is known"

@@ -39,7 +39,8 @@ COLUMNS = {
     "W RMSD [A]": "Wasserstein distance of ligand RMSD (to the holo pose) to the test part's",
     "W pairs [A]": "Wasserstein distance of pair distances to the test part's, mean over pairs",
     "autocorr. time [ps]": "integrated autocorrelation time of the pose, about the mean of the row's own frames "
-    "(MD: of those before the test part), to the first zero and half the path at most; half a snapshot for white noise",
+    "(MD of one trajectory: of those before the test part), to the first zero and half the path at most; half a "
+    "snapshot for white noise",
     "bond dev. [A]": "root mean square deviation of bond lengths from the reference geometry",
     "worst bond [A]": "largest deviation of a bond length",
     "angle dev. [deg]": "root mean square deviation of bond angles from the reference geometry",

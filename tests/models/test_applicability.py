@@ -1,10 +1,18 @@
 """What a model knows of a complex: its own, a mirror image, another one."""
 
+import numpy as np
 import pytest
 from rdkit import Chem
 
 from openmm_neuralmd.complex import Complex, load_bundled_complex
-from openmm_neuralmd.models.applicability import assess_applicability, build_molecule, describe_training_complex
+from openmm_neuralmd.models.applicability import (
+    assess_applicability,
+    build_molecule,
+    compute_sequence_identity,
+    compute_word_overlaps,
+    describe_training_complex,
+    index_words,
+)
 from tests.helpers import make_complex
 
 
@@ -46,6 +54,34 @@ def test_the_nearest_of_several_counts(bundled: Complex) -> None:
     found = assess_applicability(own, train_on(bundled, own))
     assert found.is_seen
     assert "never saw" in assess_applicability(own, train_on(bundled)).statement
+
+
+def test_similar_sequences_share_words() -> None:
+    """Every tenth residue changed and a stretch cut out leave more than chance gives: the shortcut loses none."""
+    generator = np.random.default_rng(0)
+
+    def draw(n: int) -> str:
+        return "".join(generator.choice(list("ARNDCQEGHILKMFPSTWYV"), n))
+
+    own = draw(300)
+    mutant = "".join("G" if k % 10 == 0 else letter for k, letter in enumerate(own))
+    overlaps = compute_word_overlaps(own, index_words([own, mutant, own[:120] + own[150:], draw(300), draw(300), "AX"]))
+    assert compute_sequence_identity(own, mutant) < 0.93
+    assert overlaps[0] == 1.0
+    assert overlaps[1:3].min() > 0.6
+    assert overlaps[3:].max() < 0.1
+
+
+def test_the_nearest_of_thousands(bundled: Complex) -> None:
+    """Only a few are aligned, the right one among them."""
+    generator = np.random.default_rng(0)
+    known = [
+        {"ligand_smiles": "CCO", "sequence": "".join(generator.choice(list("ARNDCQEGHILKMFPSTWYV"), 100))}
+        for _ in range(1000)
+    ]
+    known[700] = describe_training_complex(bundled)
+    found = assess_applicability(bundled, {"training": {"complexes": known}})
+    assert (found.is_seen, found.ligand_similarity, found.sequence_identity) == (True, 1.0, 1.0)
 
 
 def test_enantiomer_is_another_ligand() -> None:

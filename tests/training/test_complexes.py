@@ -143,7 +143,7 @@ def test_training_on_different_complexes(misato, tmp_path, capsys):
     out = tmp_path / "m.pt"
     words = ["train", "--misato", str(misato), "--split-file", str(tmp_path / "train.txt"), "--kind", "ode"]
     assert main([*words, "--out", str(out), *FAST]) == 0
-    assert "4 complexes, 4 trajectories" in capsys.readouterr().out
+    assert "complexes: 4, trajectories: 4;" in capsys.readouterr().out
     metadata = load_model(out).metadata
     assert {6, 7, 8, 9, 16, 17} <= set(metadata["elements"])
     assert len({c["sequence"] for c in metadata["training"]["complexes"]}) == 4
