@@ -1,6 +1,7 @@
 """Whether two engines compute the same energies: one structure, term by term, through OpenMM and GROMACS."""
 
 import copy
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,16 +37,11 @@ GROMACS_TERMS = {
     "Coulomb": ("Coulomb-14", "Coulomb (SR)", "Coul. recip."),
     "total": ("Potential",),
 }
-RELATIVE_TOLERANCES = {
-    "bonds": 1e-4,
-    "angles": 1e-4,
-    "torsions": 1e-4,
-    "Lennard-Jones": 1e-4,
-    "Coulomb": 1e-4,
-    "total": 1e-4,
-}
+RELATIVE_TOLERANCE = 5e-5
+"""Of each term: OpenMM's CPU platform computes pairs in single precision."""
 ABSOLUTE_TOLERANCE = 0.1
-"""[kJ/mol], beside the relative one: GROMACS computes in single precision, topologies hold rounded numbers."""
+"""[kJ/mol], beside the relative one: topologies hold rounded numbers."""
+_MANY_THREADS = 32
 _MINIMISATION_STEPS = 100
 _EWALD_TOLERANCE = 1e-6
 
@@ -59,7 +55,7 @@ class EnergyComparison:
 
     def get_tolerance(self, term: str) -> float:
         """Largest difference that counts as agreement [kJ/mol]."""
-        return max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCES[term] * abs(self.openmm[term]))
+        return max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE * abs(self.openmm[term]))
 
     def find_disagreements(self) -> list[str]:
         """Terms that differ by more than their tolerance."""
@@ -172,13 +168,19 @@ def compute_openmm_energies(
 def compute_gromacs_energies(
     molecules: MolecularSystem, positions: np.ndarray, folder: Path, *, threads: int | None = None
 ) -> dict[str, float]:
-    """Energy terms [kJ/mol] through ``gmx mdrun -rerun``; its files stay in ``folder``."""
+    """Energy terms [kJ/mol] through ``mdrun -rerun``; its files stay in ``folder``.
+
+    In double precision (``gmx_d``) where that is installed. In single precision GROMACS adds up to 1e5 numbers in one:
+    95 of 447,161 kJ/mol were lost on one thread, 1.2 on 32, 0.08 in double precision (34,860 atoms).
+    """
     write_topology(molecules, folder / "system.top")
     write_structure(molecules, folder / "start.gro", positions)
     write_index(molecules, folder / "index.ndx")
     write_atomically(folder / "point.mdp", format_single_point(molecules))
     make_run_input(folder, "point", start="start.gro", accept_fast_bonds=True)
-    call_gromacs(["mdrun", "-deffnm", "point", "-rerun", "start.gro", *format_threads(threads)], folder)
+    double = shutil.which("gmx_d")
+    number = format_threads(threads if double else _MANY_THREADS)
+    call_gromacs(["mdrun", "-deffnm", "point", "-rerun", "start.gro", *number], folder, program=double)
     _, found = read_energy_file(folder / "point.edr", [name for names in GROMACS_TERMS.values() for name in names])
     return {term: float(sum(found[n][0] for n in names if n in found)) for term, names in GROMACS_TERMS.items()}
 

@@ -48,14 +48,20 @@ def format_threads(threads: int | None) -> list[str]:
     return ["-ntmpi", "1", "-ntomp", number if number.isdigit() else str(os.cpu_count() or 1)]
 
 
-def call_gromacs(arguments: Sequence[str], folder: Path, *, answers: str = "") -> str:
+def call_gromacs(arguments: Sequence[str], folder: Path, *, answers: str = "", program: str | None = None) -> str:
     """Run a GROMACS program to its end; what it printed.
+
+    Args:
+        arguments: Name of the program and its options.
+        folder: Where it runs.
+        answers: What it reads from standard input.
+        program: ``gmx`` if None.
 
     Raises:
         InputError: If it fails, with its fatal error.
     """
     done = subprocess.run(
-        [find_gromacs(), "-quiet", *arguments],
+        [program or find_gromacs(), "-quiet", *arguments],
         cwd=folder,
         input=answers,
         capture_output=True,

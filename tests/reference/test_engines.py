@@ -130,8 +130,15 @@ def test_it_goes_into_compare(reference: Path, tmp_path: Path) -> None:
 class TestGromacs:
     """What only GROMACS can tell."""
 
-    def test_both_engines_give_the_same_energies(self, solvated: MolecularSystem, vacuum: MolecularSystem) -> None:
+    @pytest.mark.parametrize("double", [True, False], ids=["double", "single"])
+    def test_both_engines_give_the_same_energies(
+        self, solvated: MolecularSystem, vacuum: MolecularSystem, double: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pytest.importorskip("parmed", reason="pip install 'openmm_neuralmd[gromacs]'")
+        found = shutil.which
+        if double and found("gmx_d") is None:
+            pytest.skip("no GROMACS in double precision")
+        monkeypatch.setattr(shutil, "which", lambda name: found(name) if double or name != "gmx_d" else None)
         for molecules in (solvated, vacuum):
             comparison = compare_energies(molecules, threads=1)
             assert comparison.find_disagreements() == [], comparison.format()
