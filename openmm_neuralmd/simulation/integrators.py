@@ -15,6 +15,8 @@ from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
 
+_NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
+
 
 def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
     """Velocity at half steps; 1 evaluation. Newtonian without friction: symplectic, time-reversible, order 2."""
@@ -148,6 +150,8 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             error, LigandComputation.last_error = LigandComputation.last_error, None
             if error is not None:
                 raise error from None
+            if str(openmm_error) == _NO_MESSAGE:  # Ctrl-C as the callable was being entered or left
+                raise KeyboardInterrupt from None
             if "NaN" in str(openmm_error):  # some platforms notice before they call the force
                 raise NonFiniteStateError(f"step {LigandComputation.last_step}: {openmm_error}") from None
             raise

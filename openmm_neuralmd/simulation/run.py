@@ -1,10 +1,12 @@
 """From a complex and a model to a finished run directory that can be resumed to the byte."""
 
 import hashlib
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,7 @@ class _Run:
         with (
             closing(DCDWriter(self.files.trajectory, n_atoms, frame_interval=self.interval)) as trajectory,
             closing(CSVWriter(self.files.log, LOG_COLUMNS)) as log,
+            _interrupt_between_snapshots() as raise_interrupt,
         ):
             try:
                 repair_files(trajectory, log, start, self._restore(start))
@@ -169,6 +172,7 @@ class _Run:
                     self._advance(done + 1, trajectory, log)
                     done += 1
                     _report(progress, done, done * self.interval)
+                    raise_interrupt()
                 status = "finished"
             except Exception as error:
                 status = f"failed: {error}"
@@ -226,6 +230,35 @@ class _Run:
 def _report(progress: Progress | None, snapshot: int, time_ps: float) -> None:
     if progress is not None:
         progress(snapshot, time_ps)
+
+
+@contextmanager
+def _interrupt_between_snapshots() -> Iterator[Callable[[], None]]:
+    """Hold back the first Ctrl-C until the function given is called; a second one acts at once.
+
+    Does nothing outside the main thread or where the program has a handler of its own.
+    """
+    requested = False
+
+    def note(number: int, stack: Any) -> None:
+        nonlocal requested
+        if requested:
+            signal.default_int_handler(number, stack)
+        requested = True
+
+    def raise_interrupt() -> None:
+        if requested:
+            raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield raise_interrupt
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _prepare_files(files: RunFiles, complex_: Complex, *, resume: bool) -> Checkpoint:

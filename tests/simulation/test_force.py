@@ -356,6 +356,17 @@ class TestErrors:
         assert "compute_force" in "".join(traceback.format_tb(caught.value.__traceback__))
         self.integrator.step(1)  # an earlier error is not raised again
 
+    def test_ctrl_c_while_the_callable_is_entered(self, tiny_complex, platform, monkeypatch) -> None:
+        """OpenMM passes on no more than that there was an exception."""
+        self.context = self.make_broken(tiny_complex, None, platform)
+
+        def interrupt(*_: object) -> None:
+            raise mm.OpenMMException("<NULL>")
+
+        monkeypatch.setattr(mm.CustomIntegrator, "step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            self.integrator.step(1)
+
     def test_nan_names_the_step(self, tiny_complex, platform) -> None:
         self.context = self.make_broken(tiny_complex, None, platform)
         with pytest.raises(NonFiniteStateError, match="step 3"):

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import MDAnalysis
@@ -180,6 +182,55 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny_complex: Complex, model: M
     resumed = read_bytes(simulate(tiny_complex, model, folder, n_snapshots=done + 5, resume=True))
     whole = read_bytes(simulate(tiny_complex, model, tmp_path / "whole", n_snapshots=done + 5))
     assert resumed == whole
+
+
+@pytest.fixture
+def python_handles_ctrl_c() -> Iterator[None]:
+    """As in a terminal; workers of pytest-xdist ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
+def test_ctrl_c_stops_between_snapshots(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
+    """SIGINT at no chosen moment: frames, rows, checkpoint and record agree, and the handler is put back."""
+    for k in range(8):
+        folder = tmp_path / str(k)
+        began = threading.Event()
+        sender = threading.Thread(target=_interrupt_after, args=(began, 0.003 * k + 0.001))
+        sender.start()
+        with pytest.raises(KeyboardInterrupt):
+            simulate(tiny_complex, model, folder, n_snapshots=100_000, progress=lambda *_: began.set())
+        sender.join()
+        files = RunFiles(folder)
+        record = json.loads(files.record.read_text())
+        done = record["n_snapshots_done"]
+        assert record["status"] == "interrupted"
+        assert done == read_checkpoint(files.checkpoint, tiny_complex.ligand.n_atoms).snapshot > 0
+        assert done == len(files.log.read_text().splitlines()) - 1
+        assert done == mdtraj.load(str(files.trajectory), top=str(files.topology)).n_frames
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = read_bytes(simulate(tiny_complex, model, folder, n_snapshots=done + 3, resume=True))
+    assert resumed == read_bytes(simulate(tiny_complex, model, tmp_path / "whole", n_snapshots=done + 3))
+
+
+def _interrupt_after(began: threading.Event, pause: float) -> None:
+    began.wait()
+    time.sleep(pause)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_handler_of_the_program_stays(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        report = lambda done, _: os.kill(os.getpid(), signal.SIGINT) if done == 2 else None  # noqa: E731
+        simulate(tiny_complex, model, tmp_path, n_snapshots=3, progress=report)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+    assert json.loads(RunFiles(tmp_path).record.read_text())["n_snapshots_done"] == 3
 
 
 def test_a_run_is_not_overwritten_by_mistake(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
