@@ -57,7 +57,7 @@ class InteractionNetwork(nn.Module):
 
         # The last linear map acts on pairs where its outputs multiply what belongs to the pair, and on sums over pairs
         # where they multiply what belongs to the atom.
-        last = append_bias(self.mlp.layers[2].weight, self.mlp.layers[2].bias)
+        last = append_bias(self.mlp.layers[2].weight, self.mlp.layers[2].bias)  # type: ignore[arg-type]
         n_pair_gates, n_gates = 4 * self.n_vectors, self.n_gates * self.n_vectors
         gates = (last[:n_pair_gates] @ pairs.t()).reshape(4, 1, self.n_vectors, -1)
         axes = torch.cat([units.t().unsqueeze(0), axes])

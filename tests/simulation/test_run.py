@@ -201,7 +201,7 @@ def test_ctrl_c_stops_between_snapshots(tiny_complex: Complex, model: ModelDoubl
         sender = threading.Thread(target=_interrupt_after, args=(began, 0.003 * k + 0.001))
         sender.start()
         with pytest.raises(KeyboardInterrupt):
-            simulate(tiny_complex, model, folder, n_snapshots=100_000, progress=lambda *_: began.set())
+            simulate(tiny_complex, model, folder, n_snapshots=100_000, progress=lambda *_, begin=began.set: begin())
         sender.join()
         files = RunFiles(folder)
         record = json.loads(files.record.read_text())
