@@ -20,6 +20,7 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
+_HEAVIEST_HYDROGEN = 4.5  # [Da]
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
 
@@ -168,6 +169,11 @@ def _load_tpr(path: Path) -> mdtraj.Topology:
     except ImportError as error:
         raise InputError(f"{path}: TPR files need MDAnalysis: pip install 'openmm_neuralmd[gromacs]'") from error
     universe = MDAnalysis.Universe(str(path))
+    bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
+    elements = guess_elements(universe.atoms.masses, bonds)
+    if hasattr(universe.atoms, "elements"):
+        known = mdtraj.element.Element._elements_by_symbol
+        elements = [known.get(s.upper(), e) for s, e in zip(universe.atoms.elements, elements, strict=True)]
     topology = mdtraj.Topology()
     atoms: list[Any] = []
     for segment in universe.segments:
@@ -175,18 +181,29 @@ def _load_tpr(path: Path) -> mdtraj.Topology:
         for old in segment.residues:
             residue = topology.add_residue(old.resname, chain, resSeq=int(old.resid), segment_id=str(segment.segid))
             for atom in old.atoms:
-                atoms.append(topology.add_atom(atom.name, _guess_element(atom.mass), residue))
-    for a, b in universe.bonds.indices if hasattr(universe, "bonds") else ():
+                atoms.append(topology.add_atom(atom.name, elements[atom.index], residue))
+    for a, b in bonds:
         topology.add_bond(atoms[a], atoms[b])
     return topology
 
 
-def _guess_element(mass: float) -> Any:
-    """Element of nearest mass; masses above 1.5 and below 4.5 Da are hydrogens made heavy."""
-    if mass < 4.5:
-        return mdtraj.element.hydrogen if mass > 0.5 else mdtraj.element.virtual
-    known = {e for e in mdtraj.element.Element._elements_by_symbol.values() if e.mass}
-    return min(known, key=lambda e: (abs(e.mass - mass), e.number))
+def guess_elements(masses: np.ndarray, bonds: np.ndarray) -> list[Any]:
+    """mdtraj elements of nearest mass; up to 4.5 Da is hydrogen, whose surplus goes back to what it is bonded to.
+
+    Args:
+        masses: [Da], (n_atoms,); hydrogens may have been made heavy at the cost of their neighbours.
+        bonds: Atom pairs, (n_bonds, 2).
+    """
+    light = (masses > 0.5) & (masses < _HEAVIEST_HYDROGEN)
+    own = np.where(light, mdtraj.element.hydrogen.mass, masses)
+    for a, b in np.asarray(bonds).reshape(-1, 2).tolist():
+        if light[a] != light[b]:
+            hydrogen, heavy = (a, b) if light[a] else (b, a)
+            own[heavy] += masses[hydrogen] - mdtraj.element.hydrogen.mass
+    known = {e.number: e for e in mdtraj.element.Element._elements_by_symbol.values() if e.mass}
+    table = [known[number] for number in sorted(known)]
+    nearest = np.abs(own[:, None] - np.array([e.mass for e in table])).argmin(axis=1)
+    return [mdtraj.element.virtual if m <= 0.5 else table[k] for m, k in zip(own, nearest, strict=True)]
 
 
 def _read_chunks(

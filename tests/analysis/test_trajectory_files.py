@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
-from openmm_neuralmd.analysis.trajectories import CHUNK_FRAMES, TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.analysis.trajectories import (
+    CHUNK_FRAMES,
+    TrajectoryFile,
+    guess_elements,
+    open_run,
+    open_trajectory,
+)
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 POCKET = get_bundled_path("pocket.pdb")
@@ -151,3 +157,11 @@ def test_readers_in_c_do_not_print(
     path.write_bytes(path.read_bytes()[: int(0.55 * path.stat().st_size)])
     read_all(open_trajectory(path, POCKET))
     assert capfd.readouterr() == ("", "")
+
+
+def test_elements_from_masses() -> None:
+    """Methyl, hydroxyl and a chlorine, with hydrogens as heavy as 3 Da at the cost of what they are bonded to."""
+    bonds = np.array([(0, 1), (0, 2), (0, 3), (0, 4), (4, 5)])
+    plain = guess_elements(np.array([12.01, 1.008, 1.008, 1.008, 16.0, 1.008, 35.45]), bonds)
+    heavy = guess_elements(np.array([6.03, 3.0, 3.0, 3.0, 14.01, 3.0, 35.45]), bonds)
+    assert [e.symbol for e in plain] == [e.symbol for e in heavy] == ["C", "H", "H", "H", "O", "H", "Cl"]
