@@ -7,8 +7,9 @@ from rdkit import Chem
 
 from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.simulation.rigid import build_rigid_system, check_ligand, hold_surroundings
-from tests.helpers import make_complex
+from tests.helpers import displace, make_complex
 
 KINDS = {
     "methyl and hydroxyl": "CC(C)CO",
@@ -87,6 +88,31 @@ def test_hydrogen_geometry_survives_a_changed_conformation() -> None:
             np.linalg.norm(xyz[ligand.hydrogen_indices] - xyz[partners], axis=1) for xyz in (complex_.positions, found)
         )
         np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("smiles", KINDS.values(), ids=KINDS.keys())
+def test_hydrogens_keep_ideal_geometry_in_other_conformations(smiles: str) -> None:
+    """Bonds, angles and distances between hydrogens of one atom, after any displacement that keeps the bonds."""
+    complex_ = make_complex(smiles)
+    ligand, before = complex_.ligand, complex_.positions
+    system, projection = build_rigid_system(complex_), BondProjection(ligand)
+    partners = [
+        (int(hydrogen), int(partner))
+        for hydrogen, parent in zip(ligand.hydrogen_indices, ligand.hydrogen_parents, strict=True)
+        for partner in [
+            ligand.atom_indices[parent],
+            *ligand.atom_indices[ligand.bonds[(ligand.bonds == parent).any(axis=1)].ravel()],
+            *ligand.hydrogen_indices[ligand.hydrogen_parents == parent],
+        ]
+    ]
+    first, second = np.array(partners).T
+    expected = np.linalg.norm(before[first] - before[second], axis=1)
+    for seed in range(5):
+        moved = spoil_hydrogens(complex_, before)
+        moved[ligand.atom_indices] = projection.project(displace(ligand.positions, 0.05, seed=seed))[0]
+        found = compute_positions(system, moved)
+        lengths = np.linalg.norm(found[first] - found[second], axis=1)
+        np.testing.assert_allclose(lengths, expected, rtol=0, atol=5e-4)  # nm; the projection's own error, spread
 
 
 def test_only_ligand_heavy_atoms_can_move(tiny_complex: Complex) -> None:

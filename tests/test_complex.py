@@ -1,0 +1,73 @@
+"""Which residue is the ligand, and topologies in which that is not plain."""
+
+import numpy as np
+import pytest
+from openmm.app import Topology
+
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from tests.helpers import make_topology
+
+SMILES = "CC(=O)N"
+
+
+@pytest.fixture
+def two_copies() -> tuple[Topology, np.ndarray]:
+    """Two ligands in one chain, as crystal structures number them."""
+    topology, positions = make_topology(SMILES, n_copies=2)
+    for number, residue in zip(("901", "902"), list(topology.residues())[-2:], strict=True):
+        residue.id, residue.chain.id = number, "A"
+    return topology, positions
+
+
+@pytest.mark.parametrize(("number", "copy"), [("901", 0), ("902", 1)])
+def test_chosen_by_residue_number(number: str, copy: int, two_copies: tuple[Topology, np.ndarray]) -> None:
+    topology, positions = two_copies
+    ligand = Complex.from_topology(topology, positions, f"LIG:A:{number}").ligand
+    own = [a.index for a in list(topology.residues())[-2 + copy].atoms()]
+    assert set(ligand.atom_indices) | set(ligand.hydrogen_indices) == set(own)
+    np.testing.assert_array_equal(ligand.positions, positions[ligand.atom_indices])
+
+
+@pytest.mark.parametrize("selection", ["LIG", "LIG:A"])
+def test_two_copies_ask_for_a_choice(selection: str, two_copies: tuple[Topology, np.ndarray]) -> None:
+    with pytest.raises(InputError, match=r"found 2 times \(LIG:A:901, LIG:A:902\); choose one as NAME:CHAIN:NUMBER"):
+        Complex.from_topology(*two_copies, selection)
+
+
+def test_absent_ligand_lists_what_is_there(two_copies: tuple[Topology, np.ndarray]) -> None:
+    with pytest.raises(InputError, match="'LIG:A:903' not found; the structure holds LIG:A:901, LIG:A:902"):
+        Complex.from_topology(*two_copies, "LIG:A:903")
+
+
+def test_amino_acids_are_no_ligands(two_copies: tuple[Topology, np.ndarray]) -> None:
+    with pytest.raises(InputError, match="GLY is the name of an amino acid"):
+        Complex.from_topology(*two_copies, "GLY")
+
+
+def test_ligand_without_bonds() -> None:
+    """As a PDB file without CONECT records gives it."""
+    topology, positions = make_topology(SMILES)
+    topology._bonds.clear()
+    with pytest.raises(InputError, match="bonds"):
+        Complex.from_topology(topology, positions, "LIG")
+
+
+def test_ligand_in_two_pieces() -> None:
+    topology, positions = make_topology("CC.OC")
+    with pytest.raises(InputError, match="join only 2 of 4 heavy atoms"):
+        Complex.from_topology(topology, positions, "LIG")
+
+
+def test_positions_of_another_structure() -> None:
+    topology, positions = make_topology(SMILES)
+    with pytest.raises(TopologyMismatchError, match="the topology has"):
+        Complex.from_topology(topology, positions[:-1], "LIG")
+    with pytest.raises(InputError, match="NaN or infinity"):
+        Complex.from_topology(topology, np.where(positions > 0.5, np.nan, positions), "LIG")
+
+
+def test_broken_chain_is_not_linked() -> None:
+    """Glycines 0.57 nm apart, and a second chain: no peptide bond is assumed."""
+    topology, positions = make_topology(SMILES)
+    assert not Complex.from_topology(topology, positions, "LIG").protein.is_linked.any()
