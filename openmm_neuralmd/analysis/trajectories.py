@@ -200,7 +200,8 @@ def guess_elements(masses: np.ndarray, bonds: np.ndarray) -> list[Any]:
         if light[a] != light[b]:
             hydrogen, heavy = (a, b) if light[a] else (b, a)
             own[heavy] += masses[hydrogen] - mdtraj.element.hydrogen.mass
-    known = {e.number: e for e in mdtraj.element.Element._elements_by_symbol.values() if e.mass}
+    elements = sorted(mdtraj.element.Element._elements_by_symbol.values(), key=lambda e: -e.mass)
+    known = {e.number: e for e in elements if e.mass}  # of isotopes the lightest: deuterium is hydrogen
     table = [known[number] for number in sorted(known)]
     nearest = np.abs(own[:, None] - np.array([e.mass for e in table])).argmin(axis=1)
     return [mdtraj.element.virtual if m <= 0.5 else table[k] for m, k in zip(own, nearest, strict=True)]
