@@ -123,7 +123,7 @@ def write_results(protocol: Protocol, files: ReferenceFiles) -> None:
     rows = [
         f"{t:.4f}," + ",".join("" if np.isnan(v) else f"{v:.5f}" for v in values)
         for t, *values in zip(times, *columns, strict=True)
-        if t > 0
+        if round(t / protocol.interval_ps, 3) in range(1, protocol.n_frames + 1)  # not where mdrun was interrupted
     ]
     write_atomically(files.log, "\n".join([",".join(LOG_COLUMNS), *rows, ""]))
 

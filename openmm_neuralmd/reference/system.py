@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from openmm_neuralmd.chemistry import read_sdf
 from openmm_neuralmd.complex import Complex, is_prepared, is_reserved_name, load_bundled_complex, load_complex
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
 
 SOLVENTS = ("tip3p", "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
@@ -30,7 +32,7 @@ _HEAVY_HYDROGEN_DA = 2.5  # hydrogens at least this heavy allow timesteps of 4 f
 _BULK = frozenset("HOH WAT SOL TIP3 TP3 SPC NA CL K NA+ CL- K+ SOD CLA POT".split())
 PARAMETERS_ADVICE = (
     "give --ligand-parameters FILE.xml, an OpenMM force field file with the ligand's residue (docs/reference.md says "
-    "how to make one with antechamber and ParmEd)"
+    "how to make one with antechamber), or install acpype, with which it is made from ligand.sdf or --sdf"
 )
 
 
@@ -130,7 +132,8 @@ def build_system(
         source: Folder of ``neuralmd prepare``, PDB or mmCIF file with hydrogens; None for the bundled 4G3E.
         ligand: NAME, NAME:CHAIN or NAME:CHAIN:NUMBER; not needed for a prepared folder.
         sdf: The ligand with all atoms in the order of the structure, for its bonds where that has none.
-        ligand_parameters: OpenMM force field file; the bundled one for 4G3E.
+        ligand_parameters: OpenMM force field file; if None the bundled one for 4G3E, else made by antechamber where
+            that is installed.
         solvent: "tip3p": rhombic dodecahedron with 0.15 M NaCl; "none": vacuum, for tests only.
         padding: Least distance between the complex and its image, less the width it has itself [nm].
         seed: Of the places of ions.
@@ -147,7 +150,11 @@ def build_system(
         with resources.as_file(resources.files("openmm_neuralmd") / "assets" / "4g3e" / "ligand_gaff2.xml") as path:
             force_field = _load_force_field(path)
     elif ligand_parameters is None:
-        raise InputError(f"no parameters for ligand {complex_.ligand.name}: {PARAMETERS_ADVICE}")
+        chemistry = _find_sdf(source, sdf)
+        if chemistry is None or find_ambertools() is None:
+            raise InputError(f"no parameters for ligand {complex_.ligand.name}: {PARAMETERS_ADVICE}")
+        with tempfile.TemporaryDirectory(prefix="neuralmd-parameters-") as folder:
+            force_field = _load_force_field(make_parameters(chemistry, complex_.ligand.name, Path(folder)))
     else:
         force_field = _load_force_field(Path(ligand_parameters))
     if not len(complex_.ligand.hydrogen_indices) and not any(
@@ -181,7 +188,7 @@ def build_system(
         complex_.ligand.name,
         complex_.source,
         f"Amber ff14SB, {'TIP3P' if solvent == 'tip3p' else 'vacuum'}, ligand "
-        f"{Path(ligand_parameters).name if ligand_parameters else 'GAFF2 with AM1-BCC charges, bundled'}",
+        f"{Path(ligand_parameters).name if ligand_parameters else 'GAFF2 with AM1-BCC charges'}",
     )
 
 
@@ -241,6 +248,15 @@ def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None)
     if ligand is None:
         raise InputError(f"{source}: which residue is the ligand? say --ligand NAME or NAME:CHAIN:NUMBER")
     return load_complex(source, ligand, sdf=sdf)
+
+
+def _find_sdf(source: str | Path | None, sdf: str | Path | None) -> Path | None:
+    """The ligand with all its hydrogens, where there is a file that has them."""
+    if sdf is not None:
+        return Path(sdf)
+    if source is None or not is_prepared(source):
+        return None
+    return (Path(source) if Path(source).is_dir() else Path(source).parent) / "ligand.sdf"
 
 
 def _load_force_field(path: Path) -> ForceField:

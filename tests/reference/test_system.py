@@ -62,9 +62,27 @@ def test_light_hydrogens_get_the_short_timestep(vacuum: MolecularSystem) -> None
     assert light.choose_timestep() == 0.002
 
 
-def test_ligand_without_parameters(pocket: Path) -> None:
+def test_ligand_without_parameters(pocket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openmm_neuralmd.reference.system.find_ambertools", lambda: None)
     with pytest.raises(InputError, match=r"no parameters for ligand 0WC: give --ligand-parameters FILE\.xml.*antecha"):
         build_system(pocket, ligand=LIGAND)
+
+
+def test_parameters_are_made_where_antechamber_is(
+    pocket: Path, parameters: Path, vacuum: MolecularSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def make(sdf: Path, name: str, folder: Path) -> Path:
+        asked.append((sdf, name))
+        return parameters
+
+    monkeypatch.setattr("openmm_neuralmd.reference.system.find_ambertools", lambda: Path())
+    monkeypatch.setattr("openmm_neuralmd.reference.system.make_parameters", make)
+    sdf = get_bundled_path("ligand.sdf")
+    found = build_system(pocket, ligand=LIGAND, sdf=sdf, solvent="none")
+    assert asked == [(sdf, LIGAND)]
+    assert mm.XmlSerializer.serialize(found.system) == mm.XmlSerializer.serialize(vacuum.system)
 
 
 def test_ligand_that_lacks_an_atom(pocket: Path, parameters: Path, tmp_path: Path) -> None:
