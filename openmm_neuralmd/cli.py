@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from openmm_neuralmd import __version__
 from openmm_neuralmd.errors import NeuralMDError
 
+_SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
+
 
 class Command(NamedTuple):
     """A command's module and what the help says about it."""
@@ -84,6 +86,9 @@ def _format_entries(content: dict[str, Any], indent: int = 0) -> list[str]:
     for key, value in content.items():
         if isinstance(value, dict):
             lines += [f"{' ' * indent}{key}", *_format_entries(value, indent + 2)]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for k, entry in enumerate(value[:_SHOWN_ENTRIES]):
+                lines += [f"{' ' * indent}{key} {k + 1} of {len(value)}", *_format_entries(entry, indent + 2)]
         else:
             lines.append(f"{' ' * indent}{key:{max(26 - indent, 1)}} {value}")
     return lines

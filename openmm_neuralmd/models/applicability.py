@@ -47,8 +47,15 @@ class Applicability:
 
 
 def describe_training_complex(complex_: Complex) -> dict[str, str]:
-    """What a model file keeps of a complex it was trained on: ligand SMILES and protein sequence."""
-    return {"ligand_smiles": Chem.MolToSmiles(build_molecule(complex_)), "sequence": get_sequence(complex_)}
+    """What a model file keeps of a complex it was trained on: ligand SMILES and protein sequence.
+
+    Where bond orders are unknown (MISATO), all bonds of the SMILES are single.
+    """
+    return {
+        "ligand_smiles": Chem.MolToSmiles(build_molecule(complex_)),
+        "bond_orders": "unknown" if complex_.ligand.bond_orders is None else "known",
+        "sequence": get_sequence(complex_),
+    }
 
 
 def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Applicability:
@@ -65,7 +72,8 @@ def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Appl
         return Applicability(None, None, None, statement + read_as, stand_ins)
     own = describe_training_complex(complex_)
     best, similarity, identity = _find_nearest(own, known)
-    is_same_ligand = known[best]["ligand_smiles"] == own["ligand_smiles"]
+    is_comparable = _has_orders(own) == _has_orders(known[best])
+    is_same_ligand = len({_read_smiles(entry, as_is=is_comparable) for entry in (own, known[best])}) == 1
     is_seen = is_same_ligand and identity >= _SAME_PROTEIN
     measured = f"ligand similarity {similarity:.2f}, protein sequence identity {identity:.2f} to its training data"
     if is_seen:
@@ -138,8 +146,7 @@ def _find_nearest(own: Mapping[str, str], known: Sequence[Mapping[str, str]]) ->
 
     Of more than ``_MOST_ALIGNED`` complexes those with the most similar ligands and words are aligned.
     """
-    fingerprint = _compute_fingerprint(own)
-    similarities = np.array([DataStructs.TanimotoSimilarity(fingerprint, _compute_fingerprint(k)) for k in known])
+    similarities = _compare_ligands(own, known)
     overlaps = compute_word_overlaps(own["sequence"], index_words([k["sequence"] for k in known]))
     chosen = np.argsort(-similarities - overlaps, kind="stable")[:_MOST_ALIGNED].tolist()
     identities = {k: compute_sequence_identity(own["sequence"], known[k]["sequence"]) for k in chosen}
@@ -147,12 +154,43 @@ def _find_nearest(own: Mapping[str, str], known: Sequence[Mapping[str, str]]) ->
     return best, float(similarities[best]), identities[best]
 
 
-def _compute_fingerprint(entry: Mapping[str, str]) -> Any:
+def _has_orders(entry: Mapping[str, str]) -> bool:
+    return entry.get("bond_orders", "known") == "known"
+
+
+def _read_smiles(entry: Mapping[str, str], *, as_is: bool) -> str:
+    """A ligand's SMILES, or that of its skeleton: all bonds single, no charge, no stereo."""
+    if as_is:
+        return entry["ligand_smiles"]
+    skeleton = Chem.RWMol()
+    molecule = _parse(entry["ligand_smiles"])
+    for atom in molecule.GetAtoms():
+        skeleton.AddAtom(Chem.Atom(atom.GetAtomicNum()))
+    for bond in molecule.GetBonds():
+        skeleton.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
+    skeleton.UpdatePropertyCache(strict=False)
+    return str(Chem.MolToSmiles(skeleton))
+
+
+def _compare_ligands(own: Mapping[str, str], known: Sequence[Mapping[str, str]]) -> np.ndarray:
+    """Tanimoto similarities, (n_known,); by skeletons where only one of two has bond orders."""
+
+    def compute(entry: Mapping[str, str], as_is: bool) -> Any:
+        return _FINGERPRINT.GetFingerprint(_parse(_read_smiles(entry, as_is=as_is)))
+
+    mine = {as_is: compute(own, as_is) for as_is in (True, False)}
+    comparable = [_has_orders(entry) == _has_orders(own) for entry in known]
+    return np.array(
+        [DataStructs.TanimotoSimilarity(mine[c], compute(e, c)) for e, c in zip(known, comparable, strict=True)]
+    )
+
+
+def _parse(smiles: str) -> Chem.Mol:
     with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(entry["ligand_smiles"], sanitize=False)
+        molecule = Chem.MolFromSmiles(smiles, sanitize=False)
         molecule.UpdatePropertyCache(strict=False)
         Chem.FastFindRings(molecule)
-    return _FINGERPRINT.GetFingerprint(molecule)
+    return molecule
 
 
 def index_words(sequences: Sequence[str]) -> csr_matrix:

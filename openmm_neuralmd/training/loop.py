@@ -160,13 +160,15 @@ class Trainer:
         """Continue from the checkpoint in ``directory``.
 
         Raises:
-            InputError: If there is none, or it was made with other settings or on another kind of device.
+            InputError: If there is none, or it was made with other settings, windows or kind of device.
         """
         if not self.checkpoint_path.is_file():
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
         saved = torch.load(self.checkpoint_path, weights_only=True, map_location="cpu")
         if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind:
             raise InputError(f"{self.checkpoint_path} was made with other settings; repeat them or start afresh")
+        if saved["windows"] != self.ends:
+            raise InputError(f"{self.checkpoint_path} was made with other trajectories; repeat them or start afresh")
         if saved["device"] != self.device.type:
             raise InputError(f"{self.checkpoint_path} was made on {saved['device']}: give --device {saved['device']}")
         self.net.load_state_dict(saved["net"])
@@ -257,6 +259,7 @@ class Trainer:
                 "settings": asdict(self.settings),
                 "kind": self.kind,
                 "device": self.device.type,
+                "windows": self.ends,
                 "net": self.net.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),

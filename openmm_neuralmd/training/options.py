@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
-from openmm_neuralmd.complex import load_bundled_complex, load_complex
+from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_complex, load_prepared_complex
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
 
 _SHOWN_SKIPPED = 10
+_ONE_COMPLEX = (("top", "--top"), ("complex_file", "--complex"), ("ligand", "--ligand"), ("sdf", "--sdf"))
+_MISATO = (("split_file", "--split-file"), ("validation_file", "--validation-file"))
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--complex",
         dest="complex_file",
         metavar="PDB",
-        help="rigid protein and ligand pose to superpose on; 'bundled' for 4G3E (default: TOP itself)",
+        help="rigid protein and ligand pose to superpose on: a PDB file, a folder of neuralmd prepare, or 'bundled', "
+        "which is 4G3E (default: TOP itself)",
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", help="the ligand's bonds and ideal geometry, atoms in the topology's order")
@@ -56,16 +59,17 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
     Raises:
         InputError: If not exactly one source is given, options are missing, or files cannot be read.
     """
-    sources = [
-        name
-        for name, given in (("a trajectory", paths), ("--complexes", args.complexes), ("--misato", args.misato))
-        if given
-    ]
+    given = {"a trajectory": bool(paths), "--complexes": bool(args.complexes), "--misato": bool(args.misato)}
+    sources = [name for name, is_given in given.items() if is_given]
     if len(sources) != 1:
         raise InputError(
             f"{' and '.join(sources) or 'nothing'} given: give trajectories with --top and --ligand, or --complexes, "
             "or --misato with --split-file"
         )
+    unused = [*(() if paths else _ONE_COMPLEX), *(() if args.misato else _MISATO)]
+    wrong = [option for name, option in unused if getattr(args, name, None)]
+    if wrong:
+        raise InputError(f"{', '.join(wrong)} cannot be used with {sources[0]}: leave it out")
     if paths:
         data = Data({part: [_load_entry(args, paths)]})
     elif args.complexes:
@@ -82,6 +86,8 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
 def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
     if args.complex_file == "bundled":
         complex_ = load_bundled_complex()
+    elif args.complex_file and args.ligand is None and args.sdf is None and is_prepared(args.complex_file):
+        complex_ = load_prepared_complex(args.complex_file)
     else:
         source = args.complex_file or args.top
         if source is None or args.ligand is None:

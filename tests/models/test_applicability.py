@@ -1,5 +1,7 @@
 """What a model knows of a complex: its own, a mirror image, another one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -82,6 +84,19 @@ def test_the_nearest_of_thousands(bundled: Complex) -> None:
     known[700] = describe_training_complex(bundled)
     found = assess_applicability(bundled, {"training": {"complexes": known}})
     assert (found.is_seen, found.ligand_similarity, found.sequence_identity) == (True, 1.0, 1.0)
+
+
+def test_ligand_without_bond_orders_is_known_by_its_skeleton() -> None:
+    """As from MISATO: a model trained on it knows the same ligand with bond orders, and no other."""
+    own = make_complex("C/C=C/[C@H](O)C(=O)NC1CC1")
+    bare = replace(own, ligand=replace(own.ligand, bond_orders=None))
+    assert own.ligand.bond_orders is not None
+    described = describe_training_complex(bare)
+    assert described["bond_orders"] == "unknown"
+    for first, second in ((own, bare), (bare, own), (bare, bare)):
+        found = assess_applicability(first, train_on(second))
+        assert (found.is_seen, found.ligand_similarity) == (True, 1.0)
+    assert assess_applicability(make_complex("C/C=C/[C@H](S)C(=O)NC1CC1"), train_on(bare)).is_seen is False
 
 
 def test_enantiomer_is_another_ligand() -> None:

@@ -167,6 +167,9 @@ def test_training_on_a_table(tmp_path):
         (["a.xtc", "--misato", "MD.hdf5"], "a trajectory and --misato given"),
         (["--misato", "MD.hdf5"], "--misato needs --split-file"),
         (["a.xtc", "--ligand", "LIG"], "give --ligand, and --top or --complex"),
+        (["a.xtc", "--top", "a.pdb", "--split-file", "x"], "--split-file cannot be used with a trajectory"),
+        (["--misato", "MD.hdf5", "--ligand", "LIG"], "--ligand cannot be used with --misato"),
+        (["--complexes", "x.csv", "--complex", "bundled", "--validation-file", "v"], "--complex, --validation-file"),
     ],
 )
 def test_sources_that_cannot_be_used(words, message, tmp_path, capsys):

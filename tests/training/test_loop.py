@@ -113,6 +113,9 @@ def test_resume_wants_the_same_settings(bundled, trajectory, tmp_path):
     train(bundled, trajectory, tmp_path / "m.pt", iterations=5)
     with pytest.raises(InputError, match="other settings"):
         train(bundled, trajectory, tmp_path / "m.pt", iterations=6, resume=True)
+    shorter = dataclasses.replace(trajectory, snapshots=trajectory.snapshots[:150])
+    with pytest.raises(InputError, match="other trajectories"):
+        train(bundled, shorter, tmp_path / "m.pt", iterations=5, resume=True)
 
 
 def test_rollout_grows_over_the_first_half():
