@@ -15,6 +15,7 @@ _PUBLIC = {
     "compute_physical_energy": "simulation.force",
     "NeuralMDIntegrator": "simulation.integrators",
     "simulate": "simulation.run",
+    "run_replicas": "simulation.replicas",
 }
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from openmm_neuralmd.models.export import load_bundled_model, load_model
     from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
     from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+    from openmm_neuralmd.simulation.replicas import run_replicas
     from openmm_neuralmd.simulation.run import simulate
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "load_bundled_model",
     "load_complex",
     "load_model",
+    "run_replicas",
     "simulate",
 ]
 

@@ -77,6 +77,14 @@ def test_options_reach_the_run(words, tmp_path) -> None:
     assert (settings["platform"], settings["projection"]) == ("Reference", False)
 
 
+def test_copies_in_other_formats(words, tmp_path, capsys) -> None:
+    assert main([*words, "--quiet", "--format", "xtc", "--format", "dcd"]) == 0
+    assert "trajectory.xtc" in capsys.readouterr().out
+    run = tmp_path / "run"
+    assert mdtraj.load(str(run / "trajectory.xtc"), top=str(run / "topology.pdb")).time.tolist() == [80.0, 160.0, 240.0]
+    expect_error(capsys, [*words, "--force", "--format", "trr"], "unknown trajectory format 'trr'", "xtc, nc, h5")
+
+
 def test_a_second_run_needs_a_word(words, capsys) -> None:
     assert main([*words, "--quiet"]) == 0
     capsys.readouterr()

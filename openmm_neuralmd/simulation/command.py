@@ -11,7 +11,7 @@ from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.complex import Complex, is_prepared, load_bundled_complex, load_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
-from openmm_neuralmd.simulation.directory import RunFiles
+from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES
 from openmm_neuralmd.simulation.run import simulate
@@ -36,6 +36,13 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend", default="python", metavar="B", help=f"auto, {', '.join(BACKENDS)} (default: python)"
     )
     parser.add_argument("--platform", default="CPU", metavar="P", help="OpenMM platform (default: CPU)")
+    parser.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        metavar="F",
+        help=f"also a copy of the trajectory, written when the run ends: {', '.join(COPY_FORMATS)}; may be given again",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
@@ -65,6 +72,7 @@ def run_simulate(args: argparse.Namespace) -> None:
             threads=args.threads,
             resume=args.resume,
             overwrite=args.force,
+            formats=[f for f in args.format if f != "dcd"],
             progress=bar.show,
         )
     record = json.loads(files.record.read_text())
@@ -78,12 +86,14 @@ def run_simulate(args: argparse.Namespace) -> None:
 
 def describe_run(files: RunFiles, held_fixed: str) -> str:
     """What to know after a run: comparison, files, and how to look at them."""
+    copies = [path.name for path in map(files.get_copy, COPY_FORMATS) if path.exists()]
     return "\n".join(
         [
             summarize_run(files.folder),
             "",
             f"held     {held_fixed}",
-            f"files    {files.trajectory}, {files.topology.name} (start), {files.log.name}, {files.record.name}",
+            f"files    {', '.join([str(files.trajectory), *copies])}, {files.topology.name} (start), {files.log.name}, "
+            f"{files.record.name}",
             f"VMD      vmd {files.topology} {files.trajectory}",
             f"PyMOL    pymol {files.topology} -d 'load_traj {files.trajectory}, topology, state=1'",
         ]

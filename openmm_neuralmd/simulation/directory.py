@@ -12,6 +12,7 @@ from openmm_neuralmd.simulation.checkpoint import Checkpoint
 from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter
 
 LOG_COLUMNS = ("snapshot", "time_ps", "ligand_rmsd_nm", "max_bond_deviation_nm", "projection_iterations")
+COPY_FORMATS = ("xtc", "nc", "h5")  # beside the DCD
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,13 @@ class RunFiles:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 
+    def get_copy(self, format_: str) -> Path:
+        """The trajectory in another of ``COPY_FORMATS``."""
+        return self.trajectory.with_suffix(f".{format_}")
+
     def list_existing(self) -> list[Path]:
         names = (self.topology, self.trajectory, self.log, self.record, self.checkpoint)
-        return [path for path in names if path.exists()]
+        return [path for path in (*names, *map(self.get_copy, COPY_FORMATS)) if path.exists()]
 
 
 def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import BoundModel, Model
 from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
+from openmm_neuralmd.simulation.conversion import check_formats, write_copies
 from openmm_neuralmd.simulation.directory import (
     LOG_COLUMNS,
     RunFiles,
@@ -53,6 +54,7 @@ def simulate(
     threads: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    formats: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> RunFiles:
     """Run a complex from its positions, with zero initial velocity, and write every snapshot.
@@ -74,6 +76,7 @@ def simulate(
         threads: Of OpenMM's CPU platform and torch; theirs if None.
         resume: Go on from the last snapshot in ``out``.
         overwrite: Replace a run in ``out``.
+        formats: "xtc", "nc" or "h5" for copies of the trajectory, written whole when the session ends.
         progress: Called with the snapshots done and the simulated time [ps], first with those already there.
 
     Raises:
@@ -82,6 +85,7 @@ def simulate(
     """
     if n_snapshots < 1:
         raise InputError(f"n_snapshots is {n_snapshots}; give 1 or more")
+    check_formats(formats)
     files = RunFiles(Path(out))
     check_folder(files, resume=resume, overwrite=overwrite)
     openmm_platform = find_platform(platform)
@@ -121,7 +125,10 @@ def simulate(
     }
     start = _prepare_files(files, complex_, resume=resume)
     write_json(files.record, record)
-    _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
+    try:
+        _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
+    finally:
+        write_copies(files, formats, interval=force.model.snapshot_interval)
     return files
 
 

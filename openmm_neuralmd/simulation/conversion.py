@@ -1,0 +1,75 @@
+"""Copies of a run's trajectory in other formats, made from the DCD file whenever a session ends.
+
+The DCD is what a run writes snapshot by snapshot and resumes to the byte; a copy is rewritten as a whole, so it can
+neither be cut short nor fall behind.
+"""
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import closing
+
+import mdtraj
+import numpy as np
+from mdtraj.formats import HDF5TrajectoryFile, NetCDFTrajectoryFile, XTCTrajectoryFile
+
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
+from openmm_neuralmd.units import ANGSTROM_PER_NM
+
+_CHUNK = 500  # frames in memory
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise InputError for a format that is not one of ``COPY_FORMATS``."""
+    for name in formats:
+        if name not in COPY_FORMATS:
+            raise InputError(f"unknown trajectory format {name!r}; choose of {', '.join(COPY_FORMATS)} (dcd is always)")
+
+
+def write_copies(files: RunFiles, formats: Sequence[str], *, interval: float) -> None:
+    """Write ``trajectory.<format>`` for each format, and again for each copy that is there already.
+
+    Nothing where the run has no frames yet.
+
+    Args:
+        files: Of the run; its DCD must hold whole frames only.
+        formats: Of ``COPY_FORMATS``.
+        interval: Between frames [ps]; the first is at one interval.
+    """
+    if not files.log.exists() or len(files.log.read_text().splitlines()) < 2:
+        return
+    for name in COPY_FORMATS:
+        target = files.get_copy(name)
+        if name in formats or target.exists():
+            temporary = target.with_name(f".tmp.{target.name}")
+            try:
+                _convert(files, name, str(temporary), interval)
+                os.replace(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _convert(files: RunFiles, name: str, target: str, interval: float) -> None:
+    topology = mdtraj.load_topology(str(files.topology))
+    done = 0
+    with warnings.catch_warnings(), closing(_open(name, target)) as file:
+        if name == "h5":
+            file.topology = topology
+        for part in mdtraj.iterload(str(files.trajectory), top=topology, chunk=_CHUNK):
+            times = (interval * np.arange(done + 1, done + 1 + part.n_frames)).astype(np.float32)
+            if name == "xtc":
+                steps = np.arange(done + 1, done + 1 + part.n_frames, dtype=np.int32)
+                file.write(part.xyz, time=times, step=steps, box=np.zeros((part.n_frames, 3, 3), dtype=np.float32))
+            elif name == "nc":
+                file.write(ANGSTROM_PER_NM * part.xyz, time=times)
+            else:
+                file.write(part.xyz, time=times)
+            done += part.n_frames
+
+
+def _open(name: str, target: str) -> XTCTrajectoryFile | NetCDFTrajectoryFile | HDF5TrajectoryFile:
+    warnings.filterwarnings("ignore", ".*netCDF4.*", UserWarning)  # mdtraj writes with scipy, which is enough
+    if name == "xtc":
+        return XTCTrajectoryFile(target, "w")
+    return (NetCDFTrajectoryFile if name == "nc" else HDF5TrajectoryFile)(target, "w", force_overwrite=True)
