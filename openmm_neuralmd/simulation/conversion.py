@@ -15,7 +15,8 @@ from mdtraj.formats import HDF5TrajectoryFile, NetCDFTrajectoryFile, XTCTrajecto
 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
-from openmm_neuralmd.units import ANGSTROM_PER_NM
+from openmm_neuralmd.simulation.writers import read_dcd_frames
+from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 _CHUNK = 500  # frames in memory
 
@@ -52,20 +53,21 @@ def write_copies(files: RunFiles, formats: Sequence[str], *, interval: float) ->
 
 def _convert(files: RunFiles, name: str, target: str, interval: float) -> None:
     topology = mdtraj.load_topology(str(files.topology))
-    done = 0
+    frames = read_dcd_frames(files.trajectory, topology.n_atoms)
     with warnings.catch_warnings(), closing(_open(name, target)) as file:
         if name == "h5":
             file.topology = topology
-        for part in mdtraj.iterload(str(files.trajectory), top=topology, chunk=_CHUNK):
-            times = (interval * np.arange(done + 1, done + 1 + part.n_frames)).astype(np.float32)
-            if name == "xtc":
-                steps = np.arange(done + 1, done + 1 + part.n_frames, dtype=np.int32)
-                file.write(part.xyz, time=times, step=steps, box=np.zeros((part.n_frames, 3, 3), dtype=np.float32))
-            elif name == "nc":
-                file.write(ANGSTROM_PER_NM * part.xyz, time=times)
+        for first in range(0, len(frames), _CHUNK):
+            xyz = np.ascontiguousarray(frames[first : first + _CHUNK])  # A
+            numbers = np.arange(first + 1, first + 1 + len(xyz), dtype=np.int32)
+            times = (interval * numbers).astype(np.float32)
+            if name == "nc":
+                file.write(xyz, time=times)
+            elif name == "h5":
+                file.write(NM_PER_ANGSTROM * xyz, time=times)
             else:
-                file.write(part.xyz, time=times)
-            done += part.n_frames
+                no_box = np.zeros((len(xyz), 3, 3), dtype=np.float32)
+                file.write(np.float32(NM_PER_ANGSTROM) * xyz, time=times, step=numbers, box=no_box)
 
 
 def _open(name: str, target: str) -> XTCTrajectoryFile | NetCDFTrajectoryFile | HDF5TrajectoryFile:

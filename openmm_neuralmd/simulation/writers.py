@@ -114,6 +114,13 @@ def count_dcd_frames(path: Path, n_atoms: int, *, frame_interval: float, has_box
     return (path.stat().st_size - len(expected)) // _frame_size(n_atoms, has_box)
 
 
+def read_dcd_frames(path: Path, n_atoms: int) -> np.ndarray:
+    """Whole frames of a file that ``DCDWriter`` wrote without boxes [A], float32, (n_frames, n_atoms, 3), on disk."""
+    n_frames = (path.stat().st_size - _HEADER.size) // _frame_size(n_atoms, False)
+    shape = (n_frames, 3, n_atoms + 2)  # each record between two lengths
+    return np.memmap(path, dtype="<f4", mode="r", offset=_HEADER.size, shape=shape)[:, :, 1:-1].swapaxes(1, 2)
+
+
 class CSVWriter:
     """Appends rows to a CSV file; every row is on disk when ``write`` returns.
 
