@@ -148,6 +148,12 @@ class _NoForce:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros_like(positions), torch.zeros_like(positions)
 
+    def compute_vibration(self, positions: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        return torch.zeros_like(positions)
+
+    def map_velocities(self, positions: torch.Tensor, velocities: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        return velocities
+
 
 def _create_context(complex_: Complex, model: BoundModel, threads: int) -> mm.Context:
     system = build_rigid_system(complex_)

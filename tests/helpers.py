@@ -75,6 +75,8 @@ class ModelDouble:
         stiffness: [Da/snapshot^2].
         amplitude: [A/snapshot^1.5]; 0 makes the model Newtonian.
         wave: Makes the noise multiplicative, so that Ito and Stratonovich schemes differ.
+        vibration: [A].
+        mapping: Velocity for each displacement from the centre that is added to the initial one [1/snapshot].
         n_evaluations: How often it was called.
     """
 
@@ -83,6 +85,8 @@ class ModelDouble:
     stiffness: float = 2.0
     amplitude: float = 0.0
     wave: float = 0.0
+    vibration: float = 0.0
+    mapping: float = 0.0
     friction: float = 0.0
     snapshot_interval: float = 80.0
     scheme: str = "leapfrog"
@@ -111,6 +115,12 @@ class ModelDouble:
     def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
         noise = self.amplitude * (1.0 + self.wave * torch.sin(positions)) * increments.reshape(positions.shape)
         return self.compute_force(positions), noise
+
+    def compute_vibration(self, positions: Tensor, normals: Tensor) -> Tensor:
+        return self.vibration * (1.0 + torch.cos(positions)) * normals.reshape(positions.shape)
+
+    def map_velocities(self, positions: Tensor, velocities: Tensor) -> Tensor:
+        return velocities + self.mapping * (positions - self.centre)
 
 
 def make_double(complex_: Complex, *, dtype: torch.dtype = torch.float64, **settings: float | str) -> ModelDouble:

@@ -48,14 +48,14 @@ class DenoisingLD(nn.Module):
     def predict_noise(self, positions: Tensor, levels: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
         """e(x, sigma), (R, N, 3), for positions [A], (R, N, 3), and noise levels [A], (R,)."""
         _, vectors = self.backbone(positions, graph, protein)
-        frequencies = torch.arange(1, 5, dtype=positions.dtype)
+        frequencies = torch.arange(1, 5, dtype=positions.dtype, device=positions.device)
         phases = levels.log().unsqueeze(-1) * frequencies
         weights = self.mixing(torch.cat([phases.sin(), phases.cos()], dim=-1))
         return (vectors * weights[:, None, None]).sum(-1) * self.force_scale
 
     def compute_score(self, positions: Tensor, level: float, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
         """Gradient of the smoothed log density [1/A], (R, N, 3)."""
-        levels = torch.full((len(positions),), level, dtype=positions.dtype)
+        levels = torch.full((len(positions),), level, dtype=positions.dtype, device=positions.device)
         return -self.predict_noise(positions, levels, graph, protein) / level
 
 

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.models.constraints import project_to_tangent
-from openmm_neuralmd.models.diffusion import Diffusion
+from openmm_neuralmd.models.diffusion import FIRST_TORSION_FIELD, Diffusion
 from openmm_neuralmd.models.interaction import InteractionNetwork
 from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding, ProteinStructure
 from openmm_neuralmd.models.layers import MLP, VectorLinear
 from openmm_neuralmd.models.ligand import LigandNetwork
 from openmm_neuralmd.models.protein import ProteinNetwork
+from openmm_neuralmd.models.velocity import VelocityMapping, VelocityRefinement
+from openmm_neuralmd.models.vibration import Vibration
 
 FORCE_SCALE = 12.0
 """[Da A/snapshot^2] for an output of 1: moves a carbon by 1 A in one snapshot, the scale of MD at 80 ps."""
@@ -69,17 +71,42 @@ class BindingNet(nn.Module):
     Args:
         stochastic: Whether there is noise.
         n_twists, n_fields: Learned rigid and learned free noise fields.
-        backbone: Arguments of ``Backbone``.
+        velocity_mapping, velocity_refinement: The paper's options, see ``velocity``.
+        hidden, n_layers, n_radial, ligand_cutoff, pocket_cutoff: Of ``Backbone``.
     """
 
     def __init__(
-        self, *, stochastic: bool = True, n_twists: int = 4, n_fields: int = 2, hidden: int = 128, **backbone: int
+        self,
+        *,
+        stochastic: bool = True,
+        n_twists: int = 4,
+        n_fields: int = 2,
+        velocity_mapping: bool = False,
+        velocity_refinement: bool = False,
+        hidden: int = 128,
+        n_layers: int = 4,
+        n_radial: int = 96,
+        ligand_cutoff: float = 5.0,
+        pocket_cutoff: float = 10.0,
     ) -> None:
         super().__init__()
         self.stochastic = stochastic
+        self.n_rigid = FIRST_TORSION_FIELD
+        self.n_collective = n_twists + n_fields
         self.force_scale = FORCE_SCALE
-        self.backbone = Backbone(hidden=hidden, n_vectors=1 + (n_twists + n_fields if stochastic else 0), **backbone)
+        self.backbone = Backbone(
+            hidden=hidden,
+            n_layers=n_layers,
+            n_radial=n_radial,
+            ligand_cutoff=ligand_cutoff,
+            pocket_cutoff=pocket_cutoff,
+            n_vectors=1 + (n_twists + n_fields if stochastic else 0),
+        )
         self.diffusion = Diffusion(hidden, n_twists, n_fields)
+        self.vibration = Vibration()
+        sizes = (hidden, n_layers, n_radial, ligand_cutoff)
+        self.mapping = VelocityMapping(*sizes) if velocity_mapping else None
+        self.refinement = VelocityRefinement(*sizes) if velocity_refinement else None
         self.raw_friction = nn.Parameter(torch.tensor(1.0))
         self.log_bond_noise = nn.Parameter(torch.tensor(-1.2))
 
@@ -94,7 +121,13 @@ class BindingNet(nn.Module):
     def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
         """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
         _, vectors = self.backbone(positions, graph, protein)
-        return vectors[..., 0] * self.force_scale
+        return self._read_force(positions, vectors, graph)
+
+    def map_velocities(self, positions: Tensor, velocities: Tensor, graph: LigandGraph) -> Tensor:
+        """Initial velocities [A/snapshot], (R, N, 3), from those at hand: the same ones without velocity mapping."""
+        if self.mapping is not None:
+            return self.mapping(positions, velocities, graph)
+        return velocities
 
     def compute_force_and_fields(
         self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
@@ -111,11 +144,32 @@ class BindingNet(nn.Module):
         noise = project_to_tangent(positions, graph.constraint_pairs, fields @ increments.unsqueeze(-1))
         return force, noise.reshape(positions.shape)
 
+    def count_noise(self, graph: LigandGraph) -> int:
+        """Independent normals that one step's noise takes."""
+        if not self.stochastic:
+            return 0
+        return self.n_rigid + graph.torsion_axes.shape[0] + self.n_collective + 3 * graph.elements.shape[0]
+
+    def compute_vibration(self, positions: Tensor, normals: Tensor, graph: LigandGraph) -> Tensor:
+        """What bonds and angles vibrate [A], (R, N, 3); see ``Vibration``.
+
+        Args:
+            positions: With ideal bonds and 1-3 distances [A], (R, N, 3).
+            normals: Standard normals, (R, 3N).
+        """
+        return self.vibration(positions, normals, graph)
+
     def _compute_force_and_free_fields(
         self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
     ) -> Tuple[Tensor, Tensor]:
         h, vectors = self.backbone(positions, graph, protein)
-        force = vectors[..., 0] * self.force_scale
+        force = self._read_force(positions, vectors, graph)
         if not self.stochastic:
             return force, torch.zeros(positions.shape[0], 3 * positions.shape[1], 0, dtype=h.dtype, device=h.device)
         return force, self.diffusion(positions, h, vectors[..., 1:], graph)
+
+    def _read_force(self, positions: Tensor, vectors: Tensor, graph: LigandGraph) -> Tensor:
+        force = vectors[..., 0] * self.force_scale
+        if self.refinement is not None:
+            force = force + graph.masses[:, None] * self.refinement(positions, graph)
+        return force

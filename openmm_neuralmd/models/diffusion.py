@@ -17,6 +17,7 @@ from openmm_neuralmd.geometry import soft_normalize
 from openmm_neuralmd.models.interface import LigandGraph
 from openmm_neuralmd.models.layers import MLP
 
+FIRST_TORSION_FIELD = 6  # after three translations and three rotations
 _INITIAL = {"translation": 0.25, "rotation": 0.06, "torsion": 0.15, "twist": 0.1, "field": 0.1, "rest": 0.08}  # A, rad
 
 

@@ -33,9 +33,9 @@ from openmm_neuralmd.models.interface import (
     build_protein_structure,
 )
 from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
-from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
+from openmm_neuralmd.units import compute_force_factor
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUNDLED = ("ode", "sde")
 _METADATA_FILE = "metadata.json"
 _REQUIRED = ("schema_version", "kind", "config", "snapshot_interval", "elements", "scheme", "steps_per_snapshot")
@@ -66,6 +66,18 @@ class _Exported(nn.Module):
         self, positions: Tensor, increments: Tensor, graph: LigandGraph, protein: ProteinEmbedding
     ) -> Tuple[Tensor, Tensor]:
         return self.net.compute_force_and_noise(positions, increments, graph, protein)
+
+    @torch.jit.export
+    def compute_vibration(self, positions: Tensor, normals: Tensor, graph: LigandGraph) -> Tensor:
+        return self.net.compute_vibration(positions, normals, graph)
+
+    @torch.jit.export
+    def map_velocities(self, positions: Tensor, velocities: Tensor, graph: LigandGraph) -> Tensor:
+        return self.net.map_velocities(positions, velocities, graph)
+
+    @torch.jit.export
+    def count_noise(self, graph: LigandGraph) -> int:
+        return self.net.count_noise(graph)
 
     @torch.jit.export
     def compute_friction(self) -> Tensor:
@@ -114,6 +126,7 @@ class _Bound(nn.Module):
     torsion_axes: Tensor
     torsion_sides: Tensor
     constraint_pairs: Tensor
+    constraint_distances: Tensor
     ca: Tensor
     frames: Tensor
     features: Tensor
@@ -132,12 +145,26 @@ class _Bound(nn.Module):
         return self.exported.compute_force_and_noise(positions, increments, self.get_graph(), self.get_protein())
 
     @torch.jit.export
-    def count_noise(self, positions: Tensor) -> int:
-        return self.exported.compute_force_and_fields(positions, self.get_graph(), self.get_protein())[1].shape[2]
+    def compute_vibration(self, positions: Tensor, normals: Tensor) -> Tensor:
+        return self.exported.compute_vibration(positions, normals, self.get_graph())
+
+    @torch.jit.export
+    def map_velocities(self, positions: Tensor, velocities: Tensor) -> Tensor:
+        return self.exported.map_velocities(positions, velocities, self.get_graph())
+
+    @torch.jit.export
+    def count_noise(self) -> int:
+        return self.exported.count_noise(self.get_graph())
 
     def get_graph(self) -> LigandGraph:
         return LigandGraph(
-            self.elements, self.masses, self.separation, self.torsion_axes, self.torsion_sides, self.constraint_pairs
+            self.elements,
+            self.masses,
+            self.separation,
+            self.torsion_axes,
+            self.torsion_sides,
+            self.constraint_pairs,
+            self.constraint_distances,
         )
 
     def get_protein(self) -> ProteinEmbedding:
@@ -151,12 +178,20 @@ class _WholeSystem(nn.Module):
     ends: Tensor
     starts: Tensor
     paths: Tensor
+    origin: Tensor
     centre: Tensor
 
     def __init__(
-        self, bound: nn.Module, ligand: Tensor, tree: Tuple[Tensor, Tensor, Tensor], pose: Tensor, factor: float
+        self,
+        bound: nn.Module,
+        ligand: Tensor,
+        tree: Tuple[Tensor, Tensor, Tensor],
+        pose: Tensor,
+        factor: float,
+        origin: Tensor,
     ) -> None:
         super().__init__()
+        self.register_buffer("origin", origin)
         self.bound = bound
         self.factor = factor
         self.register_buffer("ligand", ligand)
@@ -169,7 +204,7 @@ class _WholeSystem(nn.Module):
         x = positions[self.ligand].to(self.centre.dtype)
         if box is not None:
             x = self.restore_image(x, box.to(x.dtype))
-        force = self.factor * self.bound(10.0 * x.unsqueeze(0)).squeeze(0)
+        force = self.factor * self.bound(10.0 * x.unsqueeze(0) - self.origin).squeeze(0)
         forces = torch.zeros_like(positions)
         forces[self.ligand] = force.to(positions.dtype)
         return torch.zeros([], dtype=positions.dtype, device=positions.device), forces
@@ -198,8 +233,10 @@ class BoundModel:
         masses: Of the elements [Da], (n_atoms,).
         scheme, steps_per_snapshot: The defaults the model was trained for.
         path, sha256: The model file.
-        dtype: Of positions and forces.
-        module: Frozen TorchScript module; its ``forward`` maps positions [A], (R, N, 3), to forces.
+        dtype: Of the network; positions may come in a finer one.
+        module: Frozen TorchScript module; its ``forward`` maps positions from ``origin`` [A], (R, N, 3), to forces.
+        origin: A place in the pocket [A], float64, (3,). Far from zero single precision would round positions: at
+            60 A by 4e-6 A, which bond projections multiply.
     """
 
     n_atoms: int
@@ -213,14 +250,26 @@ class BoundModel:
     sha256: str
     dtype: torch.dtype
     module: Any
+    origin: Tensor
 
     def compute_force(self, positions: Tensor) -> Tensor:
         """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
-        return self.module(positions)
+        return self.module(self._enter(positions))
 
     def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
         """Force as above and B(x) xi [A/snapshot^1.5], (R, N, 3), for standard normals (R, n_noise)."""
-        return self.module.compute_force_and_noise(positions, increments)
+        return self.module.compute_force_and_noise(self._enter(positions), increments)
+
+    def map_velocities(self, positions: Tensor, velocities: Tensor) -> Tensor:
+        """Initial velocities [A/snapshot] from those at hand, both (R, N, 3), at positions [A]."""
+        return self.module.map_velocities(self._enter(positions), velocities)
+
+    def compute_vibration(self, positions: Tensor, normals: Tensor) -> Tensor:
+        """Vibration [A], (R, N, 3), about positions with ideal bonds, for standard normals (R, 3N)."""
+        return self.module.compute_vibration(self._enter(positions), normals)
+
+    def _enter(self, positions: Tensor) -> Tensor:
+        return (positions - self.origin.to(positions.dtype)).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -249,14 +298,18 @@ class Model:
             )
         exported = _load_module(self.path, self.sha256)[0].to(dtype)
         graph = self.build_graph(complex_, dtype)
-        structure = build_protein_structure(
-            complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=dtype
+        placed = build_protein_structure(
+            complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=torch.float64
+        )
+        origin = placed.pocket_centroid
+        structure = placed._replace(
+            backbone=(placed.backbone - origin).to(dtype), pocket_centroid=torch.zeros(3, dtype=dtype)
         )
         with torch.no_grad(), _quiet():
             bound = torch.jit.script(_Bound(exported, graph, exported.embed_protein(structure)).eval())
-            module = torch.jit.freeze(bound, preserved_attrs=["compute_force_and_noise", "count_noise"])
-            pose = torch.from_numpy(complex_.ligand.positions * ANGSTROM_PER_NM).to(dtype)[None]
-            n_noise = module.count_noise(pose)
+            kept = ["compute_force_and_noise", "compute_vibration", "map_velocities", "count_noise"]
+            module = torch.jit.freeze(bound, preserved_attrs=kept)
+            n_noise = module.count_noise()
             friction = float(exported.compute_friction())
         return BoundModel(
             n_atoms=complex_.ligand.n_atoms,
@@ -270,6 +323,7 @@ class Model:
             sha256=self.sha256,
             dtype=dtype,
             module=module,
+            origin=origin,
         )
 
     def restore_network(self) -> nn.Module:
@@ -355,6 +409,7 @@ def build_whole_system_module(
         (children, parents, paths.to(model.dtype)),
         torch.from_numpy(pose).to(model.dtype),
         compute_force_factor(model.snapshot_interval),
+        model.origin.to(model.dtype),
     )
     with _quiet():
         return torch.jit.script(whole.eval())
@@ -416,6 +471,11 @@ def _load_module(path: Path, sha256: str) -> tuple[Any, dict[str, Any]]:
     if version > SCHEMA_VERSION:
         raise ModelContractError(
             f"{path}: schema version {version}, this openmm_neuralmd reads up to {SCHEMA_VERSION}; update the package"
+        )
+    if version < SCHEMA_VERSION:
+        raise ModelContractError(
+            f"{path}: schema version {version} is of an earlier openmm_neuralmd, this one reads {SCHEMA_VERSION}; "
+            "train the model again"
         )
     missing = [key for key in _REQUIRED if key not in metadata]
     if missing:

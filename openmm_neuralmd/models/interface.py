@@ -28,6 +28,7 @@ class LigandGraph(NamedTuple):
     torsion_axes: Tensor  # int64, (T, 2)
     torsion_sides: Tensor  # (T, N): 1 for the atoms that turn
     constraint_pairs: Tensor  # int64, (n_pairs, 2): bonds and 1-3 pairs
+    constraint_distances: Tensor  # [A], (n_pairs,): of the ideal geometry
 
 
 class ProteinStructure(NamedTuple):
@@ -51,7 +52,7 @@ def build_ligand_graph(complex_: Complex, dtype: torch.dtype = torch.float32) ->
     """The ligand's graph as tensors, masses those of the elements."""
     ligand = complex_.ligand
     axes, sides = ligand.find_torsions()
-    pairs, _ = ligand.find_constraints()
+    pairs, distances = ligand.find_constraints()
     return LigandGraph(
         elements=torch.from_numpy(np.minimum(ligand.atomic_numbers, MAX_ATOMIC_NUMBER + 1)),
         masses=torch.from_numpy(ligand.masses).to(dtype),
@@ -59,6 +60,7 @@ def build_ligand_graph(complex_: Complex, dtype: torch.dtype = torch.float32) ->
         torsion_axes=torch.from_numpy(axes),
         torsion_sides=torch.from_numpy(sides).to(dtype),
         constraint_pairs=torch.from_numpy(pairs),
+        constraint_distances=torch.from_numpy(ANGSTROM_PER_NM * distances).to(dtype),
     )
 
 

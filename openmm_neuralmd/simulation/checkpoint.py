@@ -23,6 +23,7 @@ class Checkpoint:
         step: Steps taken.
         positions: Ligand heavy atoms [nm], float64, (n_atoms, 3).
         velocities: [nm/ps], float64, (n_atoms, 3).
+        vibration: Part of the positions that the next step takes away [nm], float64, (n_atoms, 3).
         row: The snapshot's line in the log; empty at the start.
     """
 
@@ -30,6 +31,7 @@ class Checkpoint:
     step: int
     positions: np.ndarray
     velocities: np.ndarray
+    vibration: np.ndarray
     row: str
 
     def write(self, path: Path) -> None:
@@ -52,11 +54,12 @@ def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
                 step=int(data["step"]),
                 positions=data["positions"],
                 velocities=data["velocities"],
+                vibration=data["vibration"],
                 row=str(data["row"]),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: damaged checkpoint ({error}); start again (--force)") from error
-    if found.positions.shape != (n_atoms, 3) or found.velocities.shape != (n_atoms, 3):
+    if {found.positions.shape, found.velocities.shape, found.vibration.shape} != {(n_atoms, 3)}:
         raise InputError(
             f"{path}: {len(found.positions)} atoms, the ligand has {n_atoms}; resume with the same complex"
         )

@@ -17,7 +17,7 @@ from openmm_neuralmd.models.export import BoundModel, load_model
 from openmm_neuralmd.simulation.imaging import LigandImage
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.noise import draw_increments
-from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
+from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
 
 STAGE_PARAMETER = "neuralmd_stage"
 TIMESTEP_PARAMETER = "neuralmd_timestep"
@@ -30,6 +30,7 @@ class Stage(IntEnum):
     FORCE = 0  # F(x) [kJ/mol/nm], with the masses of the elements
     ACCELERATION = 1  # F(x)/m + B(x) xi / sqrt(timestep) [nm/ps^2]; independent of the System's masses
     PROJECTION = 2  # displacement [nm] to positions with whole bonds
+    VIBRATION = 3  # displacement [nm] of bonds and angles about them
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class LigandComputation:
     Attributes:
         n_projections, n_iterations: How often the projection moved atoms, and its iterations, since the start.
         last_iterations: Of the last projection.
+        last_vibration: Of the last step [nm], (n_atoms, 3); the next step begins by taking it away.
     """
 
     # on the class, for the integrator's step: OpenMM hands on the message of an exception, no more
@@ -104,6 +106,7 @@ class LigandComputation:
         self._image = LigandImage(ligand)
         self._projection = BondProjection(ligand) if self._settings["step"]["projection"] else None
         self.n_projections = self.n_iterations = self.last_iterations = 0
+        self.last_vibration = np.zeros((ligand.n_atoms, 3))
 
     def get_step_settings(self, force_group: int, *, drift_group: int | None, is_held: bool) -> StepSettings:
         """What an integrator must know, with what depends on the System."""
@@ -135,6 +138,8 @@ class LigandComputation:
         stage = int(parameters[STAGE_PARAMETER])
         if stage == Stage.PROJECTION:
             return self._compute_displacement(positions, step)
+        if stage == Stage.VIBRATION:
+            return self._compute_vibration(positions, step)
         if not self._settings["step"]["computes_drift"]:
             return np.zeros_like(positions)
         acceleration = self._compute_acceleration(positions, step, parameters[TIMESTEP_PARAMETER], stage)
@@ -148,12 +153,13 @@ class LigandComputation:
         """F/m, and noise where the stage asks for it [nm/ps^2], (n_atoms, 3)."""
         model = self._model if self._model is not None else self._load()
         with torch.inference_mode():  # here, because OpenMM may call from a thread of its own
-            x = torch.from_numpy(ANGSTROM_PER_NM * positions).to(model.dtype).unsqueeze(0)
+            x = torch.from_numpy(ANGSTROM_PER_NM * positions).unsqueeze(0)
             if stage == Stage.ACCELERATION and model.n_noise > 0:
                 increments = draw_increments(self._settings["seed"], step, model.n_noise)
                 force, noise = model.compute_force_and_noise(x, torch.from_numpy(increments).to(model.dtype)[None])
                 scale = (timestep / model.snapshot_interval) ** -0.5
-                acceleration = force / model.masses[:, None] + scale * noise
+                # summed in double precision as in solvers: rounding is the one difference that could grow between them
+                acceleration = (force / model.masses[:, None]).double() + scale * noise.double()
             else:
                 acceleration = model.compute_force(x) / model.masses[:, None]
             result = acceleration[0].to(torch.float64).numpy()
@@ -171,6 +177,15 @@ class LigandComputation:
         self.n_projections += self.last_iterations > 0
         return projected - positions
 
+    def _compute_vibration(self, positions: np.ndarray, step: int) -> np.ndarray:
+        model = self._model if self._model is not None else self._load()
+        normals = draw_increments(self._settings["seed"], step, model.n_noise + positions.size)[model.n_noise :]
+        with torch.inference_mode():
+            x = torch.from_numpy(ANGSTROM_PER_NM * positions).unsqueeze(0)
+            vibration = model.compute_vibration(x, torch.from_numpy(normals).to(model.dtype)[None])
+        self.last_vibration = vibration[0].to(torch.float64).numpy() / ANGSTROM_PER_NM
+        return self.last_vibration
+
     def _load(self) -> BoundModel:
         """Find, check and bind the model file that a pickled computation names."""
         settings = self._settings
@@ -186,6 +201,22 @@ class LigandComputation:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings, self._model = state, None
         self._set_up()
+
+
+def map_velocities(model: BoundModel, positions: np.ndarray, velocities: np.ndarray) -> np.ndarray:
+    """Velocities to start with [nm/ps] from those at hand, as the model maps them.
+
+    Args:
+        model: Bound model; most leave velocities as they are.
+        positions, velocities: [nm], [nm/ps], (..., n_atoms, 3).
+    """
+    shape = (-1, *positions.shape[-2:])
+    factor = compute_velocity_factor(model.snapshot_interval)
+    with torch.inference_mode():
+        x = torch.from_numpy(ANGSTROM_PER_NM * positions.reshape(shape))
+        v = torch.from_numpy(velocities.reshape(shape) / factor).to(model.dtype)
+        mapped = model.map_velocities(x, v)
+    return factor * mapped.to(torch.float64).numpy().reshape(positions.shape)
 
 
 def find_model_file(path: Path, sha256: str) -> Path:

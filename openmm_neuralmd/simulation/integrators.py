@@ -3,7 +3,8 @@
 All integrate dx = v dt, dv = (F/m - friction v) dt + B(x) dW, with ``a`` the force group of NeuralMDForce, which
 returns accelerations while a step runs: a = F/m + B(x) xi / sqrt(dt), the same xi at every stage of a step. With it
 deterministic schemes become stochastic ones: Euler is Euler-Maruyama, Heun is Heun's scheme in Stratonovich's sense.
-A step ends with the bond projection: x <- x + d and v <- v + d/dt, where d leads to whole bonds.
+A step ends with the bond projection: x <- x + d and v <- v + d/dt, where d leads to whole bonds. Models with noise then
+let bonds and angles vibrate, x <- x + u, and the next step begins with x <- x - u: no step feels the vibration.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PAR
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
 
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
+
+VIBRATION_VARIABLE = "vibration"
 
 
 def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
@@ -126,12 +129,20 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         a = own if settings.computes_drift else f"f{settings.drift_group}/m"
         self.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
         self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
+        vibrates = settings.projection and settings.has_noise
+        if vibrates:
+            self.addPerDofVariable(VIBRATION_VARIABLE, 0)
+            self.addComputePerDof("x", f"x - {VIBRATION_VARIABLE}")
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
         SCHEMES[self.scheme].add_to(self, a)
         if settings.projection:
             self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
             self.addComputePerDof("v", f"v + {own}/dt")  # first: moving x would call for another evaluation
             self.addComputePerDof("x", f"x + {own}")
+        if vibrates:
+            self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.VIBRATION)))
+            self.addComputePerDof(VIBRATION_VARIABLE, own)
+            self.addComputePerDof("x", f"x + {VIBRATION_VARIABLE}")
         if settings.is_held:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
             self.addConstrainPositions()
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.models.export import BoundModel
+from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.dynamics import Dynamics
 from openmm_neuralmd.solvers.rollout import rollout
@@ -52,7 +53,8 @@ def run_replicas(
     ligand = complex_.ligand
     shape = (len(seeds), ligand.n_atoms, 3)
     x = np.broadcast_to(complex_.positions[ligand.atom_indices] if starts is None else starts, shape)
-    v = np.zeros(shape) if velocities is None else velocities / compute_velocity_factor(model.snapshot_interval)
+    v = map_velocities(model, x, np.zeros(shape) if velocities is None else velocities)
+    v = v / compute_velocity_factor(model.snapshot_interval)
     dynamics = make_dynamics(model)
     project = _make_projection(BondProjection(ligand)) if projection else None
 
@@ -84,13 +86,22 @@ def make_dynamics(model: BoundModel) -> Dynamics:
     masses = model.masses[:, None]
 
     def compute_acceleration(x: Tensor) -> Tensor:
-        return (model.compute_force(x.to(model.dtype)) / masses).to(x.dtype)
+        return (model.compute_force(x) / masses).to(x.dtype)
 
     def compute_acceleration_and_noise(x: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
-        force, noise = model.compute_force_and_noise(x.to(model.dtype), increments.to(model.dtype))
+        force, noise = model.compute_force_and_noise(x, increments.to(model.dtype))
         return (force / masses).to(x.dtype), noise.to(x.dtype)
 
-    return Dynamics(compute_acceleration, compute_acceleration_and_noise, model.friction, model.n_noise)
+    def compute_vibration(x: Tensor, normals: Tensor) -> Tensor:
+        return model.compute_vibration(x, normals.to(model.dtype)).to(x.dtype)
+
+    return Dynamics(
+        compute_acceleration,
+        compute_acceleration_and_noise,
+        model.friction,
+        model.n_noise,
+        compute_vibration if model.n_noise > 0 else None,
+    )
 
 
 def _make_projection(projection: BondProjection) -> Callable[[Tensor], Tensor]:

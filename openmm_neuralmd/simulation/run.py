@@ -21,6 +21,7 @@ from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import BoundModel, Model
 from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
+from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.conversion import check_formats, write_copies
 from openmm_neuralmd.simulation.directory import (
     LOG_COLUMNS,
@@ -31,7 +32,7 @@ from openmm_neuralmd.simulation.directory import (
     repair_files,
 )
 from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json, write_topology
 
@@ -123,7 +124,7 @@ def simulate(
         "versions": _collect_versions(),
         "sessions": sessions,
     }
-    start = _prepare_files(files, complex_, resume=resume)
+    start = _prepare_files(files, complex_, force.model, resume=resume)
     write_json(files.record, record)
     try:
         _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
@@ -196,6 +197,11 @@ class _Run:
         self.context.setPositions(positions)
         self.context.computeVirtualSites()
         self.context.setVelocities(velocities)
+        if self.integrator.getNumPerDofVariables() and start.vibration.any():
+            vibration = np.zeros_like(positions)
+            vibration[self.ligand.atom_indices] = start.vibration
+            self.integrator.setPerDofVariableByName(VIBRATION_VARIABLE, vibration)
+            self.force.computation.last_vibration = start.vibration
         self.context.setStepCount(start.step)
         self.context.setTime(start.snapshot * self.interval)
         return self.context.getState(positions=True).getPositions(asNumpy=True)._value
@@ -213,7 +219,8 @@ class _Run:
         trajectory.write(positions)
         log.write(row)
         velocities = state.getVelocities(asNumpy=True)._value[self.ligand.atom_indices]
-        Checkpoint(snapshot, step, xyz, velocities, row).write(self.files.checkpoint)
+        vibration = self.force.computation.last_vibration
+        Checkpoint(snapshot, step, xyz, velocities, vibration, row).write(self.files.checkpoint)
 
     def _format_row(self, snapshot: int, xyz: np.ndarray, iterations: int) -> str:
         rmsd = np.sqrt(((xyz - self.start_xyz) ** 2).sum(axis=1).mean())  # not superposed: the protein is fixed
@@ -268,7 +275,7 @@ def _interrupt_between_snapshots() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _prepare_files(files: RunFiles, complex_: Complex, *, resume: bool) -> Checkpoint:
+def _prepare_files(files: RunFiles, complex_: Complex, model: BoundModel, *, resume: bool) -> Checkpoint:
     """The state to start from; a new run gets an empty directory with its topology."""
     if resume and files.checkpoint.exists():
         return read_checkpoint(files.checkpoint, complex_.ligand.n_atoms)
@@ -277,7 +284,8 @@ def _prepare_files(files: RunFiles, complex_: Complex, *, resume: bool) -> Check
     files.folder.mkdir(parents=True, exist_ok=True)
     write_topology(files.topology, complex_, complex_.positions)
     xyz = complex_.positions[complex_.ligand.atom_indices]
-    return Checkpoint(0, 0, xyz, np.zeros_like(xyz), "")
+    still = np.zeros_like(xyz)
+    return Checkpoint(0, 0, xyz, map_velocities(model, xyz, still), still, "")
 
 
 def _create_context(

@@ -16,9 +16,12 @@ class Dynamics:
             (n_replicas, n_noise).
         friction: [1/snapshot].
         n_noise: Independent normals a step; 0 makes the dynamics Newtonian.
+        compute_vibration: Displacement [A] from projected positions, for standard normals (n_replicas, 3 n_atoms),
+            which snapshots show and steps do not feel; None where nothing vibrates.
     """
 
     compute_acceleration: Callable[[Tensor], Tensor]
     compute_acceleration_and_noise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     friction: float
     n_noise: int
+    compute_vibration: Callable[[Tensor, Tensor], Tensor] | None = None

@@ -57,7 +57,8 @@ def rollout(
         scheme: One of ``SOLVERS``.
         steps_per_snapshot: h is its inverse.
         first_step: Steps taken before, which key the noise.
-        project: Brings bonds back, positions to positions; the velocity is corrected by the displacement / h.
+        project: Brings bonds back, positions to positions; the velocity is corrected by the displacement / h. Without
+            it nothing vibrates.
 
     Returns:
         Positions after each snapshot [A], (n_snapshots, n_replicas, n_atoms, 3), and the last velocities.
@@ -71,10 +72,12 @@ def rollout(
     timestep = 1.0 / steps_per_snapshot
     x, v = positions, velocities
     path = []
+    vibrate = None if project is None else dynamics.compute_vibration
+    n_vibration = 0 if vibrate is None else positions[0].numel()
     for step in range(first_step, first_step + n_snapshots * steps_per_snapshot):
-        drawn = np.stack([draw_increments(seed, step, dynamics.n_noise) for seed in seeds])
-        increments = torch.from_numpy(drawn).to(x)[None]
-        x, v = solve(dynamics, x, v, timestep=timestep, increments=increments)
+        drawn = np.stack([draw_increments(seed, step, dynamics.n_noise + n_vibration) for seed in seeds])
+        increments, normals = torch.from_numpy(drawn).to(x).split([dynamics.n_noise, n_vibration], dim=1)
+        x, v = solve(dynamics, x, v, timestep=timestep, increments=increments[None])
         if not torch.isfinite(x).all():
             raise NonFiniteStateError(f"step {step + 1}: positions are NaN or infinite; use more steps per snapshot")
         if project is not None:
@@ -82,7 +85,7 @@ def rollout(
             v = v + (projected - x) / timestep
             x = projected
         if (step - first_step + 1) % steps_per_snapshot == 0:
-            path.append(x)
+            path.append(x if vibrate is None else x + vibrate(x, normals))
     return torch.stack(path), v
 
 

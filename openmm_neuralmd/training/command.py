@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -49,6 +50,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hidden", type=int, default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
+    parser.add_argument("--velocity-mapping", action="store_true", help="learn what initial velocities mean (ode, sde)")
+    parser.add_argument(
+        "--velocity-refinement", action="store_true", help="refine velocities by a second ligand network (ode, sde)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
@@ -92,7 +97,7 @@ def run_train(args: argparse.Namespace) -> None:
             held_out=held_out,
             skipped=data.skipped,
             split=args.split,
-            config={"hidden": args.hidden, "n_layers": args.layers},
+            config=_read_config(args),
             settings=settings,
             device=device,
             resume=args.resume,
@@ -113,3 +118,10 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
         leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
         known = f"{len(leaks)} of {len(held_out)} share protein or scaffold with them" if leaks else "none is known"
         print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))
+
+
+def _read_config(args: argparse.Namespace) -> dict[str, Any]:
+    options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
+    if options and args.kind not in ("ode", "sde"):
+        raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
+    return {"hidden": args.hidden, "n_layers": args.layers, **options}

@@ -1,17 +1,17 @@
 """What training minimises, one function for each kind of model.
 
 NeuralMD is fitted by the likelihood of the next snapshot under the leapfrog transition. With one step a snapshot and
-v = x_t - x_(t-1) that transition is exactly Gaussian:
+v = x_t - x_(t-1) that transition is Gaussian about
 
-    x_(t+1) ~ Normal(x_t + (1 - gamma) v + F(x_t)/m,  B B^T + b^2)
+    x_(t+1) = x_t + (1 - gamma) v + F(x_t)/m
 
-where b is what bonds do beyond the model (their vibration, which the noise fields leave alone). The drift is fitted
-on clean and on displaced inputs, the covariance on clean inputs only: displaced inputs would inflate it.
+(``likelihood`` has its covariance). The mean is fitted on clean and on displaced inputs, the covariance on clean inputs
+only: displaced inputs would inflate it. Displaced inputs (``perturbation``) make rollouts contract, at a price: where
+they overlap with clean ones the mean is pulled inwards. Windows of more than one step add the score of the model's own
+rollouts (``rollouts``; mean squared error for a Newtonian model), which sees what one step cannot: errors that grow,
+and the spread that a path reaches.
 
-Displaced inputs (``perturbation``) make rollouts contract, at a price: where they overlap with clean ones the drift is
-pulled towards the mean and the noise grows to make up for it, so the spread stays right and the memory shortens.
-
-All take a window x_(t-1), x_t, x_(t+1) [A], (n, 3, n_atoms, 3), and the largest strength of displacement.
+All take a window x_(t-1), x_t, x_(t+1), ... [A], (n, 3 or more, n_atoms, 3), and the largest strength of displacement.
 """
 
 import math
@@ -23,35 +23,24 @@ from torch import Tensor
 
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.constraints import settle
 from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding
+from openmm_neuralmd.training.likelihood import compute_transition_loss, factor_covariances
 from openmm_neuralmd.training.perturbation import perturb
+from openmm_neuralmd.training.rollouts import compute_path_score, sample_paths
+
+_SCORE_WEIGHT = 4.0  # [1/A]; brings scores, some 0.3 A, to the size of a likelihood per coordinate
+_VIBRATION_WEIGHT = 0.1  # its few parameters occur nowhere else in the likelihood
 
 Objective = Callable[[Any, Tensor, LigandGraph, ProteinEmbedding, torch.Generator, float], Tensor]
 
 
 def compute_transition(
-    net: BindingNet, previous: Tensor, current: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    net: BindingNet, velocity: Tensor, current: Tensor, graph: LigandGraph, protein: ProteinEmbedding
 ) -> tuple[Tensor, Tensor]:
     """Mean [A], (n, n_atoms, 3), and noise fields [A], (n, 3 n_atoms, n_noise), of the next snapshot."""
     force, fields = net.compute_force_and_fields(current, graph, protein)
-    velocity = current - previous
     return current + (1.0 - net.compute_friction()) * velocity + force / graph.masses[:, None], fields
-
-
-def compute_covariance_factor(net: BindingNet, fields: Tensor) -> Tensor:
-    """Cholesky factor of B B^T + b^2, (n, 3 n_atoms, 3 n_atoms)."""
-    identity = torch.eye(fields.shape[1], dtype=fields.dtype, device=fields.device)
-    covariance = fields @ fields.transpose(1, 2) + torch.exp(2.0 * net.log_bond_noise) * identity
-    return torch.linalg.cholesky_ex(covariance)[0]
-
-
-def compute_negative_log_likelihood(residual: Tensor, factor: Tensor) -> Tensor:
-    """-log Normal(residual; 0, L L^T) per coordinate, (n,), for residuals (n, n_atoms, 3)."""
-    flat = residual.flatten(1).unsqueeze(-1)
-    white = torch.linalg.solve_triangular(factor, flat, upper=False).squeeze(-1)
-    log_determinant = factor.diagonal(dim1=1, dim2=2).log().sum(1)
-    n = flat.shape[1]
-    return 0.5 * (white * white).sum(1) / n + log_determinant / n + 0.5 * math.log(2.0 * math.pi)
 
 
 def compute_langevin_loss(
@@ -62,12 +51,19 @@ def compute_langevin_loss(
     generator: torch.Generator,
     displacement: float,
 ) -> Tensor:
-    """Mean negative log-likelihood per coordinate over clean and displaced inputs."""
+    """Negative log-likelihood of one transition and of bond vibrations; over longer windows, the score of rollouts."""
     mean, fields, following = _predict_clean_and_displaced(net, window, graph, protein, generator, displacement)
     clean, moved = mean.chunk(2)
-    factor = compute_covariance_factor(net, fields.chunk(2)[0])
-    likelihood = compute_negative_log_likelihood(following - clean, factor)
-    return 0.5 * (likelihood + compute_negative_log_likelihood(following - moved, factor.detach())).mean()
+    factors = factor_covariances(net, window[:, 1], fields.chunk(2)[0], graph)
+    fixed = (factors[0].detach(), factors[1].detach())
+    likelihood = compute_transition_loss(following - clean, factors)
+    loss = 0.5 * (likelihood + compute_transition_loss(following - moved, fixed)).mean()
+    loss = loss + _VIBRATION_WEIGHT * net.vibration.compute_deviation_loss(window[:, 1], graph)
+    if window.shape[1] == 3:
+        return loss
+    half = window[::2]  # a rollout of two samples costs as much as several transitions
+    paths = sample_paths(net, half, graph, protein, generator)
+    return loss + _SCORE_WEIGHT * compute_path_score(paths, half[:, 2:]).mean()
 
 
 def compute_newtonian_loss(
@@ -78,9 +74,18 @@ def compute_newtonian_loss(
     generator: torch.Generator,
     displacement: float,
 ) -> Tensor:
-    """Mean squared error [A^2] of the next snapshot over clean and displaced inputs."""
+    """Mean squared error [A^2] over clean and displaced inputs; over longer windows, of the rollout as well."""
     mean, _, following = _predict_clean_and_displaced(net, window, graph, protein, generator, displacement)
-    return (mean - following.repeat(2, 1, 1)).square().mean()
+    loss = (mean - following.repeat(2, 1, 1)).square().mean()
+    current = window[:, 1]
+    velocity = net.map_velocities(current, current - window[:, 0], graph)
+    errors = []
+    for target in window[:, 2:].unbind(1):
+        mean, _ = compute_transition(net, velocity, current, graph, protein)
+        following = settle(mean, graph.constraint_pairs, graph.constraint_distances)
+        velocity, current = following - current, following
+        errors.append((current - target).square().mean())
+    return loss if len(errors) == 1 else 0.5 * (loss + torch.stack(errors).mean())
 
 
 def _predict_clean_and_displaced(
@@ -92,10 +97,11 @@ def _predict_clean_and_displaced(
     displacement: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Transitions from x_t and from a displaced x_t with the same velocity, and the snapshot that followed."""
-    previous, current, following = window.unbind(1)
+    previous, current, following = window[:, :3].unbind(1)
     displaced = perturb(current, graph, generator, displacement)
-    shifted = torch.cat([previous, previous + displaced - current])
-    mean, fields = compute_transition(net, shifted, torch.cat([current, displaced]), graph, protein)
+    both = torch.cat([current, displaced])
+    velocity = net.map_velocities(both, (current - previous).repeat(2, 1, 1), graph)
+    mean, fields = compute_transition(net, velocity, both, graph, protein)
     return mean, fields, following
 
 
@@ -108,8 +114,8 @@ def compute_next_position_loss(
     _displacement: float,
 ) -> Tensor:
     """GNN-MD: mean squared error [A^2] of the next positions, from clean inputs as in its paper."""
-    previous, current, following = window.unbind(1)
-    mean, _ = compute_transition(net, previous, current, graph, protein)
+    previous, current, following = window[:, :3].unbind(1)
+    mean, _ = compute_transition(net, current - previous, current, graph, protein)
     return (mean - following).square().mean()
 
 
@@ -123,10 +129,10 @@ def compute_denoising_loss(
 ) -> Tensor:
     """DenoisingLD: mean squared error of the noise that was added to x_t, levels drawn evenly in their logarithm."""
     clean = window[:, 1]
-    draw = torch.rand(len(clean), generator=generator, dtype=clean.dtype)
+    draw = torch.rand(len(clean), generator=generator, dtype=clean.dtype, device=clean.device)
     highest, lowest = math.log(net.levels[0]), math.log(net.levels[-1])
     levels = torch.exp(lowest + (highest - lowest) * draw)
-    noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+    noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
     predicted = net.predict_noise(clean + levels[:, None, None] * noise, levels, graph, protein)
     return (predicted - noise).square().mean()
 
@@ -140,7 +146,7 @@ def compute_acceleration_loss(
     _displacement: float,
 ) -> Tensor:
     """VerletMD: mean squared error [A^2/snapshot^4] of the accelerations x_(t+1) - 2 x_t + x_(t-1)."""
-    previous, current, following = window.unbind(1)
+    previous, current, following = window[:, :3].unbind(1)
     acceleration = following - 2.0 * current + previous
     return (net.compute_force(current, graph, protein) / graph.masses[:, None] - acceleration).square().mean()
 

@@ -30,10 +30,10 @@ def perturb(positions: Tensor, graph: LigandGraph, generator: torch.Generator, s
     n, n_atoms, _ = positions.shape
 
     def draw(*shape: int) -> Tensor:
-        normal = torch.randn(n, *shape, generator=generator, dtype=positions.dtype)
+        normal = torch.randn(n, *shape, generator=generator, dtype=positions.dtype, device=positions.device)
         return normal * strength.reshape(n, *([1] * len(shape)))
 
-    strength = scale * torch.rand(n, generator=generator, dtype=positions.dtype)
+    strength = scale * torch.rand(n, generator=generator, dtype=positions.dtype, device=positions.device)
     moved = positions
     for k in range(len(graph.torsion_axes)):
         start, end = moved[:, graph.torsion_axes[k, :1]], moved[:, graph.torsion_axes[k, 1:]]

@@ -12,7 +12,7 @@ from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks
 from openmm_neuralmd.data.trajectories import LigandTrajectory
-from openmm_neuralmd.data.windows import Split, build_windows, split_in_time
+from openmm_neuralmd.data.windows import Split, build_windows, compute_stride, split_in_time
 from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
@@ -80,12 +80,18 @@ def train_model(
             if stop > start
         ]
 
+    def begin(trajectory: LigandTrajectory, part: Split) -> int:
+        """Of the validation windows: what they predict lies in their part, where they start from may lie before it."""
+        if part.validation == part.test:
+            return part.test
+        return max(0, part.validation - 2 * compute_stride(trajectory.frame_interval, snapshot_interval))
+
     windows = [
         ComplexWindows(
             build_ligand_graph(complex_),
             build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
             training=build(trajectories, [(0, p.validation) for p in parts]),
-            validation=build(trajectories, [(p.validation, p.test) for p in parts]),
+            validation=build(trajectories, [(begin(t, p), p.test) for t, p in zip(trajectories, parts, strict=True)]),
         )
         for (complex_, trajectories), parts in zip(complexes, splits, strict=True)
     ]

@@ -64,6 +64,7 @@ def check_atom_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: P
         torsion_axes=place[graph.torsion_axes],
         torsion_sides=graph.torsion_sides[:, order],
         constraint_pairs=place[graph.constraint_pairs],
+        constraint_distances=graph.constraint_distances,
     )
     force, covariance = law(x, graph, structure)
     moved_force, moved_covariance = law(x[:, order], permuted, structure)

@@ -1,12 +1,19 @@
 """Every registered model keeps the contract, and every checker fails on a law that breaks it."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from rdkit import Chem
+from rdkit.Chem import AllChem
 from torch import Tensor
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.complex import Complex, Ligand, load_bundled_complex
 from openmm_neuralmd.geometry import build_residue_frames
+from openmm_neuralmd.models.constraints import compute_jacobian, compute_stretch, settle
 from openmm_neuralmd.models.interface import (
+    MAX_ATOMIC_NUMBER,
     LigandGraph,
     ProteinStructure,
     build_ligand_graph,
@@ -38,9 +45,12 @@ def pose(bundled: Complex) -> Tensor:
     return torch.from_numpy(bundled.ligand.positions * 10.0)[None]
 
 
-def make_net(kind: str) -> torch.nn.Module:
+VARIANTS = {"sde with velocity options": ("sde", {"velocity_mapping": True, "velocity_refinement": True})}
+
+
+def make_net(kind: str, **config: object) -> torch.nn.Module:
     torch.manual_seed(3)
-    net = build_network(kind, SMALL).double()
+    net = build_network(kind, {**SMALL, **config}).double()
     with torch.no_grad():  # far from the gentle start, so that no term hides behind a zero
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -49,7 +59,8 @@ def make_net(kind: str) -> torch.nn.Module:
 
 def make_law(kind: str) -> contract.Law:
     """What a model of this kind promises about one snapshot: its force, score or energy gradient, and its noise."""
-    net = make_net(kind)
+    kind, config = VARIANTS.get(kind, (kind, {}))
+    net = make_net(kind, **config)
 
     def law(x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -59,12 +70,14 @@ def make_law(kind: str) -> contract.Law:
             if kind == "verlet":
                 return net.compute_force(x, graph, protein), no_noise(x)
             force, fields = net.compute_force_and_fields(x, graph, protein)
-        return force, fields @ fields.transpose(1, 2)
+            velocity = net.map_velocities(x, centred(x), graph)
+            vibration = net.vibration.compute_covariance(x, graph)
+        return force + velocity, fields @ fields.transpose(1, 2) + vibration
 
     return law
 
 
-@pytest.fixture(scope="module", params=sorted(KINDS))
+@pytest.fixture(scope="module", params=sorted([*KINDS, *VARIANTS]))
 def law(request: pytest.FixtureRequest) -> contract.Law:
     return make_law(request.param)
 
@@ -190,13 +203,13 @@ def test_first_step_has_gradient(pose, graph, structure):
     following = pose + force / graph.masses[:, None]
     following.square().sum().backward()
     without = {n for n, p in net.named_parameters() if p.grad is None or p.grad.abs().max() == 0.0}
-    assert {n for n in without if not n.startswith(("diffusion", "raw_friction", "log_bond_noise"))} == set()
+    assert {
+        n for n in without if not n.startswith(("diffusion", "vibration", "raw_friction", "log_bond_noise"))
+    } == set()
 
 
 def test_noise_leaves_bonds_alone_to_first_order(pose, graph, structure):
     """J B = 0: no noise field changes a bond or a 1-3 distance to first order."""
-    from openmm_neuralmd.models.constraints import compute_stretch
-
     net = make_net("sde")
     with torch.no_grad():
         _, fields = net.compute_force_and_fields(pose, graph, net.embed_protein(structure))
@@ -214,6 +227,7 @@ def test_collinear_atoms_give_finite_force(structure, pose):
     graph = LigandGraph(
         torch.full((n,), 6), torch.full((n,), 12.0, dtype=pose.dtype), separation,
         torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, n, dtype=pose.dtype), bonds,
+        torch.full((n - 1,), 1.3, dtype=pose.dtype),
     )  # fmt: skip
     line.requires_grad_(True)
     force, fields = net.compute_force_and_fields(line, graph, net.embed_protein(structure))
@@ -236,3 +250,90 @@ def test_verlet_force_is_minus_the_energy_gradient(pose, graph, structure):
                 - net.compute_energy(pose - 1e-5 * d, graph, protein)
             ) / 2e-5
             torch.testing.assert_close(slope[0], -(force * d).sum(), rtol=1e-6, atol=1e-8)
+
+
+def make_ligand_graph(smiles: str) -> tuple[LigandGraph, Tensor]:
+    """Graph and coordinates [A], (1, N, 3), of a molecule that RDKit embeds, heavy atoms only."""
+    molecule = Chem.MolFromSmiles(smiles)
+    hydrogenated = Chem.AddHs(molecule)
+    assert AllChem.EmbedMolecule(hydrogenated, randomSeed=1, useRandomCoords=True) == 0
+    xyz = hydrogenated.GetConformer().GetPositions()[: molecule.GetNumAtoms()] / 10.0
+    bonds = np.array([[b.GetBeginAtomIdx(), b.GetEndAtomIdx()] for b in molecule.GetBonds()])
+    numbers = np.array([a.GetAtomicNum() for a in molecule.GetAtoms()])
+    masses = np.array([a.GetMass() for a in molecule.GetAtoms()])
+    nothing = np.zeros(0, dtype=np.int64)
+    ligand = Ligand(
+        "LIG", numbers, masses, bonds, None, xyz, xyz, np.arange(len(numbers)), nothing, nothing, ("",) * len(numbers)
+    )
+    complex_ = replace(load_bundled_complex(), ligand=ligand)
+    return build_ligand_graph(complex_, torch.float64), torch.from_numpy(10.0 * xyz)[None]
+
+
+EVERY_ELEMENT = "FC(Cl)(Br)C(I)[Si](C)(C)OP(=O)(S)[Se]CB(O)N"
+LIGANDS = {
+    "5 atoms": "CC(=O)NC",
+    "every element": EVERY_ELEMENT,
+    "metal": "[Pt](N)(N)(Cl)Cl",
+    "150 atoms": "C" + "C(=O)NC(CO)" * 24 + "CCCCC",
+}
+
+
+@pytest.mark.parametrize("name", LIGANDS)
+def test_ligands_of_all_sizes_and_elements(name, pose, structure):
+    graph, x = make_ligand_graph(LIGANDS[name])
+    assert x.shape[1] == {"5 atoms": 5, "metal": 5, "150 atoms": 150}.get(name, x.shape[1])
+    x = (x - x.mean(1, keepdim=True) + pose.mean(1, keepdim=True)).requires_grad_(True)
+    net = make_net("sde")
+    protein = net.embed_protein(structure)
+    normals = torch.randn(1, 3 * x.shape[1], dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    force, fields = net.compute_force_and_fields(x, graph, protein)
+    vibration = net.compute_vibration(x, normals, graph)
+    assert fields.shape == (1, 3 * x.shape[1], net.count_noise(graph))
+    (force.sum() + fields.sum() + vibration.sum()).backward()
+    for tensor in (force, fields, vibration, x.grad):
+        assert torch.isfinite(tensor).all()
+    assert force.abs().max() > 0.0
+
+
+def test_elements_differ_up_to_iodine_and_metals_share_an_embedding(pose, structure):
+    """Two graphs that differ in one element feel different forces, unless both are heavier than iodine."""
+    graph, x = make_ligand_graph(LIGANDS["metal"])
+    net = make_net("ode")
+    protein = net.embed_protein(structure)
+    x = x - x.mean(1, keepdim=True) + pose.mean(1, keepdim=True)
+
+    def compute_force(number: int) -> Tensor:
+        elements = graph.elements.clone()
+        elements[0] = min(number, MAX_ATOMIC_NUMBER + 1)
+        return net(x, graph._replace(elements=elements), protein)
+
+    assert graph.elements[0] == MAX_ATOMIC_NUMBER + 1
+    assert (compute_force(34) - compute_force(53)).abs().max() > 1e-6
+    torch.testing.assert_close(compute_force(78), compute_force(79))
+
+
+def test_vibration_has_its_spreads(pose, graph):
+    """Drawn displacements have the covariance that training sees, and stiff bonds hardly feel the soft part."""
+    net = make_net("sde")
+    with torch.no_grad():
+        covariance = net.vibration.compute_covariance(pose, graph)[0]
+        normals = torch.randn(20000, 81, dtype=pose.dtype, generator=torch.Generator().manual_seed(0))
+        drawn = net.compute_vibration(pose.expand(20000, -1, -1), normals, graph).flatten(1)
+        assert ((drawn.T @ drawn) / len(drawn) - covariance).abs().max() < 0.05 * covariance.abs().max()
+        jacobian = compute_jacobian(pose, graph.constraint_pairs)[0]
+        marginal = (jacobian @ covariance @ jacobian.T).diagonal().sqrt()
+        spreads = net.vibration.compute_spreads(graph)
+        assert (marginal <= spreads).all()
+        assert (marginal > 0.3 * spreads).all()
+
+
+def test_settling_brings_pairs_back(pose, graph):
+    generator = torch.Generator().manual_seed(0)
+    moved = pose + 0.05 * torch.randn(50, *pose.shape[1:], dtype=pose.dtype, generator=generator)
+
+    def measure(x: Tensor) -> Tensor:
+        first, second = graph.constraint_pairs.T
+        return ((x[:, first] - x[:, second]).norm(dim=-1) - graph.constraint_distances).abs()
+
+    settled = settle(moved, graph.constraint_pairs, graph.constraint_distances)
+    assert measure(settled).mean() < 0.1 * measure(moved).mean()

@@ -12,8 +12,9 @@ import torch
 from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.constraints import compute_stretch
 from openmm_neuralmd.models.elements import find_stand_ins
-from openmm_neuralmd.models.export import check_exportable, export_model, load_model
+from openmm_neuralmd.models.export import SCHEMA_VERSION, check_exportable, export_model, load_bundled_model, load_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import KINDS, build_network
 
@@ -63,7 +64,7 @@ def test_exported_equals_eager(net, model_file, bundled):
 def test_metadata_comes_back(model_file):
     model = load_model(model_file)
     assert {k: model.metadata[k] for k in METADATA} == METADATA
-    assert model.metadata["schema_version"] == 1
+    assert model.metadata["schema_version"] == SCHEMA_VERSION
     assert model.metadata["versions"]["torch"] == torch.__version__
 
 
@@ -110,15 +111,16 @@ def test_pickle_is_not_a_model_file(tmp_path):
         load_model(tmp_path / "p.pt")
 
 
-def test_newer_schema(model_file, tmp_path):
+@pytest.mark.parametrize(("version", "advice"), [(99, "update the package"), (1, "train the model again")])
+def test_other_schema(version, advice, model_file, tmp_path):
     newer = tmp_path / "newer.pt"
     with zipfile.ZipFile(model_file) as old, zipfile.ZipFile(newer, "w") as new:
         for item in old.infolist():
             content = old.read(item)
             if item.filename.endswith("metadata.json"):
-                content = json.dumps({**json.loads(content), "schema_version": 99}).encode()
+                content = json.dumps({**json.loads(content), "schema_version": version}).encode()
             new.writestr(item, content)
-    with pytest.raises(ModelContractError, match="schema version 99"):
+    with pytest.raises(ModelContractError, match=f"schema version {version}.*{advice}"):
         load_model(newer)
 
 
@@ -198,3 +200,25 @@ def test_network_comes_back_from_its_file(kind, tmp_path, bundled):
             model.bind(bundled)
     else:
         assert model.bind(bundled).n_atoms == 27
+
+
+def test_noise_of_the_bundled_model_hardly_stretches_bonds(bundled):
+    """At trained amplitude one snapshot of noise changes no bond by more than 0.1 A to first order (0.6 A a free atom),
+    and the vibration drawn besides spreads bonds as MD does, by 0.03 A."""
+    net = load_bundled_model("sde").restore_network().double()
+    graph = build_ligand_graph(bundled, torch.float64)
+    structure = build_protein_structure(bundled, pocket_cutoff=10.0, dtype=torch.float64)
+    x = torch.from_numpy(bundled.ligand.positions * 10.0).expand(500, -1, -1)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        xi = torch.randn(500, net.count_noise(graph), generator=generator, dtype=torch.float64)
+        _, noise = net.compute_force_and_noise(x, xi, graph, net.embed_protein(structure))
+        normals = torch.randn(500, 81, generator=generator, dtype=torch.float64)
+        vibration = net.compute_vibration(x, normals, graph)
+    stretch = [
+        compute_stretch(x, torch.from_numpy(bundled.ligand.bonds), d.flatten(1).unsqueeze(-1))
+        for d in (noise, vibration)
+    ]
+    assert noise.square().sum(-1).mean().sqrt() > 0.3
+    assert stretch[0].abs().max() < 0.1
+    assert 0.025 < stretch[1].square().mean().sqrt() < 0.035

@@ -96,3 +96,37 @@ def test_a_replica_is_the_same_alone_and_in_a_batch(tiny_complex: Complex) -> No
     np.testing.assert_allclose(together[:, 1], alone[:, 0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(together[:, 0], together[:, 2], rtol=0, atol=1e-12)
     assert np.abs(together[:, 0] - together[:, 1]).max() > 0.01
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_vibrations_agree(steps: int, tiny_complex: Complex, platform: Platform) -> None:
+    model = make_double(tiny_complex, amplitude=0.3, vibration=0.03, friction=0.7)
+    start = tiny_complex.ligand.positions
+    settings = {"steps_per_snapshot": steps, "scheme": "leapfrog"}
+    found = run_openmm(tiny_complex, model, platform, start, np.zeros_like(start), seed=11, **settings)
+    expected = run_replicas(tiny_complex, model, n_snapshots=N_SNAPSHOTS, seeds=[11], **settings)
+    assert 10 * np.abs(found - expected[:, 0]).max() < EXACT_A
+
+
+def test_vibration_is_shown_and_not_felt(tiny_complex: Complex) -> None:
+    """With vibration every snapshot differs from the one without it, by a draw of its own that leaves no trace."""
+    still, moving = (make_double(tiny_complex, amplitude=0.3, vibration=s, friction=0.5) for s in (0.0, 0.03))
+    paths = [run_replicas(tiny_complex, m, n_snapshots=30, seeds=[1], steps_per_snapshot=2) for m in (still, moving)]
+    difference = 10 * (paths[1] - paths[0])[:, 0]
+    assert 0.01 < np.abs(difference[:3]).max() < 0.3
+    assert np.abs(difference).max() < 0.3
+    assert np.corrcoef(difference[10].ravel(), difference[11].ravel())[0, 1] < 0.9
+
+
+def test_initial_velocities_are_mapped_once(tiny_complex: Complex) -> None:
+    """Both sides start from the model's mapping of the velocities at hand, and later steps do not map again."""
+    settings = {"scheme": "leapfrog", "projection": False}
+    start = displace(tiny_complex.ligand.positions, 0.03, seed=1)
+    plain = make_double(tiny_complex, friction=0.7)
+    mapped = make_double(tiny_complex, friction=0.7, mapping=0.5)
+    velocities = 0.5 * (start - tiny_complex.ligand.positions) / plain.snapshot_interval
+    by_hand = run_replicas(
+        tiny_complex, plain, n_snapshots=5, seeds=[0], starts=start[None], velocities=velocities[None], **settings
+    )
+    found = run_replicas(tiny_complex, mapped, n_snapshots=5, seeds=[0], starts=start[None], **settings)
+    np.testing.assert_allclose(found, by_hand, rtol=0, atol=1e-12)
