@@ -110,7 +110,9 @@ class SnapshotEnergies:
         max_steps: int,
     ) -> None:
         self._n_ligand, self._max_steps = len(ligand), max_steps
-        self._ligand_heavy = np.nonzero(heavy[ligand])[0]
+        self.is_heavy = heavy[ligand]
+        """Of the ligand's atoms, bool, (n_ligand,)."""
+        self._ligand_heavy = np.nonzero(self.is_heavy)[0]
         self._alone = _Minimiser(cut_system(system, ligand, heavy, dielectric), heavy[ligand], "Reference")
         self._complex: _Minimiser | None = None
         if len(protein):
@@ -144,6 +146,20 @@ class SnapshotEnergies:
         self._alone.minimise(held, _LIGAND_STEPS, stiffness=0.0)
         return energy, self._alone.compute_energy()
 
+    def compute_forces(self, ligand: np.ndarray, protein: np.ndarray) -> tuple[float, np.ndarray]:
+        """E(complex) - E(protein) [kJ/mol] as it stands, nothing minimised, and the force on each ligand atom.
+
+        Args:
+            ligand: All its atoms [nm], (n_ligand, 3).
+            protein: All atoms that were bound, at least one [nm], (n_protein, 3).
+
+        Returns:
+            The energy, and -dE/dx of the ligand's atoms [kJ/mol/nm], (n_ligand, 3).
+        """
+        energy, forces = self._alone.compute_forces(ligand)
+        positions = np.concatenate([ligand, protein])
+        return energy + sum(self._pairs.compute(positions)), forces + self._pairs.compute_forces(positions)
+
 
 class _Minimiser:
     """A Context whose heavy atoms can be tied to where they start."""
@@ -170,6 +186,12 @@ class _Minimiser:
         mm.LocalEnergyMinimizer.minimize(self._context, _TOLERANCE, max_steps)
         return np.asarray(self._context.getState(positions=True).getPositions(asNumpy=True)._value)
 
+    def compute_forces(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy [kJ/mol] and forces [kJ/mol/nm], (n_atoms, 3), at ``positions`` [nm], without the ties."""
+        self._context.setPositions(positions)
+        state = self._context.getState(energy=True, forces=True, groups={0})
+        return float(state.getPotentialEnergy()._value), np.asarray(state.getForces(asNumpy=True)._value)
+
     def compute_energy(self) -> float:
         """Without the ties [kJ/mol]."""
         return float(self._context.getState(energy=True, groups={0}).getPotentialEnergy()._value)
@@ -188,10 +210,21 @@ class _CrossTerms:
         self._epsilon = 4.0 * np.sqrt(e[:, None] * epsilon)
 
     def compute(self, positions: np.ndarray) -> tuple[float, float]:
-        first, second = positions[: self._n_first], positions[self._n_first :]
-        distances = np.linalg.norm(first[:, None] - second, axis=-1)
+        """Both energies [kJ/mol] at positions [nm]."""
+        distances = np.linalg.norm(self._find_vectors(positions), axis=-1)
         sixth = (self._sigma / distances) ** 6
         return float((self._charges / distances).sum()), float((self._epsilon * (sixth**2 - sixth)).sum())
+
+    def compute_forces(self, positions: np.ndarray) -> np.ndarray:
+        """Forces of both on the first atoms [kJ/mol/nm], (n_first, 3)."""
+        vectors = self._find_vectors(positions)
+        squares = (vectors**2).sum(axis=-1)
+        sixth = self._sigma**6 / squares**3
+        slopes = self._charges / np.sqrt(squares) + self._epsilon * (12.0 * sixth**2 - 6.0 * sixth)
+        return np.asarray(((slopes / squares)[..., None] * vectors).sum(axis=1))
+
+    def _find_vectors(self, positions: np.ndarray) -> np.ndarray:
+        return positions[: self._n_first, None] - positions[self._n_first :]
 
 
 def load_system_model(

@@ -76,6 +76,28 @@ def test_interaction_is_the_difference_of_three_energies(
     assert coulomb < 0 > lennard_jones
 
 
+def test_forces_are_openmm_s_and_the_slope_of_the_energy(
+    pdb: app.PDBFile, holo: mdtraj.Trajectory, parts: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Of the ligand in the whole cut; protein and protein alone exert none on it."""
+    system, heavy = make_system(pdb, nonbondedMethod=app.NoCutoff), mark_heavy(holo)
+    ligand, protein = (holo.xyz[0, part].astype(np.float64) for part in parts)
+    bound = ForceFieldModel(system, holo.topology, holo.xyz[0], "test").bind(*parts)
+    energy, forces = bound.compute_forces(ligand, protein)
+    whole = cut_system(system, np.concatenate(parts), heavy, 4.0)
+    context = mm.Context(whole, mm.VerletIntegrator(0.001), Platform.getPlatformByName("Reference"))
+    context.setPositions(np.concatenate([ligand, protein]))
+    state = context.getState(energy=True, forces=True)
+    alone = compute_energy(cut_system(system, parts[1], heavy, 4.0), protein)
+    assert energy == pytest.approx(state.getPotentialEnergy()._value - alone, abs=1e-3)
+    expected = state.getForces(asNumpy=True)._value[: len(ligand)]
+    np.testing.assert_allclose(forces, expected, atol=1e-6 * np.abs(expected).max())
+    rng = np.random.default_rng(0)
+    step = 1e-6 * rng.normal(size=ligand.shape)
+    after, before = (bound.compute_forces(ligand + sign * step, protein)[0] for sign in (1.0, -1.0))
+    assert after - before == pytest.approx(-2.0 * float((forces * step).sum()), rel=1e-4)
+
+
 def test_a_solvated_kind_of_system_gives_the_same(
     pdb: app.PDBFile, holo: mdtraj.Trajectory, parts: tuple[np.ndarray, np.ndarray], model: ForceFieldModel
 ) -> None:

@@ -1,0 +1,108 @@
+"""What a force field says of a trajectory's frames: labels that an energy network can learn.
+
+Forces are the raw ones of the instant, -dE/dx of each frame as MD left it, vibrations of bonds included, as potentials
+are trained on. Nothing is minimised or averaged. E is the energy of the ligand and of its interaction with the
+residues around it (``analysis.energetics.SHELL_NM``), in the place the frame's own protein has, by the protocol of
+``simulation.energies``: no water, Coulomb energies divided by a constant permittivity. So these are not the forces that
+moved the ligand in solvated MD, and the rigid protein that a model sees is not the one they were computed with.
+
+A model knows heavy atoms only. The force on a hydrogen is added to that on its heavy atom, which is -dE/dx for moving
+the heavy atom and its hydrogens together as one rigid group; what its hydrogens do within the group is left out.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import mdtraj
+import numpy as np
+
+from openmm_neuralmd.analysis.energetics import plan_energies
+from openmm_neuralmd.analysis.observation import observe
+from openmm_neuralmd.analysis.site import build_site
+from openmm_neuralmd.analysis.trajectories import open_trajectory
+from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.simulation.energies import ForceFieldModel, SnapshotEnergies
+
+MAX_LABELS = 2000
+"""Frames of a trajectory at most, evenly spread."""
+
+
+@dataclass(frozen=True)
+class ForceFieldLabels:
+    """Of frames of one trajectory, superposed on the complex's rigid protein; atoms as in the complex, up to symmetry.
+
+    Attributes:
+        frames: Place of each in its trajectory, int64, (n_frames,).
+        positions: Ligand heavy atoms [nm], (n_frames, n_atoms, 3).
+        forces: On them and their hydrogens [kJ/mol/nm], (n_frames, n_atoms, 3).
+        energies: Of ligand and interaction [kJ/mol], (n_frames,).
+        protocol: How they were computed, for the record.
+    """
+
+    frames: np.ndarray
+    positions: np.ndarray
+    forces: np.ndarray
+    energies: np.ndarray
+    protocol: dict[str, str | float]
+
+    def select(self, start: int, stop: int) -> "ForceFieldLabels":
+        """Labels of frames from ``start`` to before ``stop``."""
+        kept = (self.frames >= start) & (self.frames < stop)
+        return ForceFieldLabels(
+            self.frames[kept], self.positions[kept], self.forces[kept], self.energies[kept], self.protocol
+        )
+
+
+def compute_labels(
+    model: ForceFieldModel,
+    path: str | Path,
+    top: str | Path | None,
+    complex_: Complex,
+    *,
+    stop: int,
+    frame_interval: float | None = None,
+    superpose_on: str = "pocket",
+) -> ForceFieldLabels:
+    """Forces and energies of the frames before ``stop``; of those after it nothing is computed.
+
+    Each frame is superposed first and the force field asked in that place, so that the forces turn with it.
+
+    Args:
+        model: The force field.
+        path, top: A trajectory of the whole complex, hydrogens and side chains included, and its topology.
+        complex_: Rigid protein and ligand that frames are laid on.
+        stop: First frame of the test part.
+        frame_interval: [ps], where the file does not say it.
+        superpose_on: CA atoms of the "pocket" or of "all" residues, as the snapshots were.
+
+    Raises:
+        InputError: If the trajectory lacks atoms of ligand or protein.
+        TopologyMismatchError: If the force field is for another ligand or protein.
+    """
+    file = open_trajectory(path, top, interval=frame_interval)
+    site = build_site(mdtraj.Topology.from_openmm(complex_.topology), complex_.positions, ligand=complex_.ligand.name)
+    plan = plan_energies(model, site, [file])
+    if not plan.residues:
+        raise InputError(
+            f"{file.path}: forces of a force field need the whole complex, side chains and hydrogens included; give "
+            "such a trajectory, or train without a force field"
+        )
+    kept = observe(file, site, superpose_on=superpose_on, keep=np.sort(plan.atoms[0]), max_kept=MAX_LABELS).kept
+    assert kept is not None  # atoms were asked for
+    order = np.argsort(np.argsort(plan.atoms[0]))
+    used = kept.frames < stop
+    function = cast(SnapshotEnergies, plan.function)
+    place = np.cumsum(function.is_heavy) - 1  # each heavy atom is followed by its hydrogens
+    positions, forces, energies = [], [], []
+    for xyz in kept.positions[used][:, order].astype(np.float64):
+        ligand, protein = np.split(xyz, [plan.n_ligand])
+        energy, atomic = function.compute_forces(ligand, protein)
+        grouped = np.zeros((place[-1] + 1, 3))
+        np.add.at(grouped, place, atomic)
+        positions.append(ligand[function.is_heavy])
+        forces.append(grouped)
+        energies.append(energy)
+    protocol = {key: plan.protocol[key] for key in ("parameters", "dielectric")} | {"residues": len(plan.residues)}
+    return ForceFieldLabels(kept.frames[used], np.array(positions), np.array(forces), np.array(energies), protocol)
