@@ -85,7 +85,7 @@ def test_training_recovers_friction_noise_and_stationary_variance(tmp_path):
         "sde", {"hidden": 32, "n_layers": 1, "n_radial": 16, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
     )
     settings = TrainingSettings(
-        iterations=1000, batch_size=24, learning_rate=5e-3, displacement=0.0, rollout=n_steps, validate_every=250
+        iterations=1600, batch_size=24, learning_rate=5e-3, displacement=0.0, rollout=n_steps, validate_every=250
     )
     complex_ = ComplexWindows(graph, structure, [training], [validation])
     result = Trainer(net, "sde", [complex_], settings, tmp_path).run()
