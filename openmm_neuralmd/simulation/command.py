@@ -43,7 +43,7 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help=f"also a copy of the trajectory, written when the run ends: {', '.join(COPY_FORMATS)}; may be given again",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.add_argument("--force", action="store_true", help="replace the run in DIR")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BoundModel
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.projection import BondProjection
@@ -77,7 +78,7 @@ def run_replicas(
     batches = [slice(k, k + size) for k in range(0, len(seeds), size)]
     if len(batches) == 1:
         return run(batches[0])
-    with _one_thread_each(), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
+    with use_threads(1), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
         return np.concatenate(list(pool.map(run, batches)), axis=1)
 
 
@@ -112,11 +113,17 @@ def _make_projection(projection: BondProjection) -> Callable[[Tensor], Tensor]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """While threads of Python each call torch, torch itself uses one."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def use_threads(n_threads: int | None) -> Iterator[None]:
+    """So many threads in torch, and as many as before afterwards; None leaves them.
+
+    Raises:
+        InputError: If it is not positive.
+    """
+    before = torch.get_num_threads()
+    if n_threads is not None and n_threads < 1:
+        raise InputError(f"threads is {n_threads}; give 1 or more")
     try:
+        torch.set_num_threads(before if n_threads is None else n_threads)
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(before)

@@ -33,6 +33,7 @@ from openmm_neuralmd.simulation.directory import (
 )
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
+from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json, write_topology
 
@@ -52,7 +53,7 @@ def simulate(
     projection: bool = True,
     backend: str = "python",
     platform: str = "CPU",
-    threads: int | None = None,
+    threads: int | None = 1,
     resume: bool = False,
     overwrite: bool = False,
     formats: Sequence[str] = (),
@@ -74,7 +75,8 @@ def simulate(
         projection: Whether bonds are brought back after each step.
         backend: What evaluates the model, see ``simulation.force.BACKENDS``; "auto" for the best that works.
         platform: OpenMM's name for it; OpenMM never chooses.
-        threads: Of OpenMM's CPU platform and torch; theirs if None.
+        threads: Of OpenMM's CPU platform and torch, theirs if None. One ligand is hardly faster with two, and on a busy
+            machine threads that wait for one another can make it a hundred times slower.
         resume: Go on from the last snapshot in ``out``.
         overwrite: Replace a run in ``out``.
         formats: "xtc", "nc" or "h5" for copies of the trajectory, written whole when the session ends.
@@ -90,9 +92,8 @@ def simulate(
     files = RunFiles(Path(out))
     check_folder(files, resume=resume, overwrite=overwrite)
     openmm_platform = find_platform(platform)
-    if threads is not None:
-        _set_threads(threads)
-    force = NeuralMDForce(complex_, model, seed=seed, projection=projection, backend=backend)
+    with use_threads(threads):
+        force = NeuralMDForce(complex_, model, seed=seed, projection=projection, backend=backend)
     complex_ = force.complex
     system = build_rigid_system(complex_)
     held = force.add_to(system)
@@ -127,7 +128,8 @@ def simulate(
     start = _prepare_files(files, complex_, force.model, resume=resume)
     write_json(files.record, record)
     try:
-        _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
+        with use_threads(threads):
+            _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
     finally:
         write_copies(files, formats, interval=force.model.snapshot_interval)
     return files
@@ -296,12 +298,6 @@ def _create_context(
         return mm.Context(system, integrator, platform, properties)
     except mm.OpenMMException as error:
         raise InputError(f"OpenMM platform {platform.getName()} cannot be used here: {error}") from error
-
-
-def _set_threads(threads: int) -> None:
-    if threads < 1:
-        raise InputError(f"threads is {threads}; give 1 or more")
-    torch.set_num_threads(threads)
 
 
 def _hash_complex(complex_: Complex) -> str:

@@ -77,7 +77,7 @@ def test_training_recovers_friction_noise_and_stationary_variance(tmp_path):
     centroid, turn = simulate(NOISE, generator), simulate(TURN, generator)
     jitter = 0.02 * torch.randn(N_FRAMES, 6, 3, generator=generator)
     x = (build_rotations(turn) @ ring.T).transpose(1, 2) + centroid[:, None] + jitter
-    n_steps = 4
+    n_steps = 6
     windows = torch.stack([x[k : N_FRAMES - n_steps - 1 + k] for k in range(n_steps + 2)], dim=1)
     training, validation = windows[:4800], windows[4800 : 4800 + 400]
     torch.manual_seed(0)
@@ -85,7 +85,7 @@ def test_training_recovers_friction_noise_and_stationary_variance(tmp_path):
         "sde", {"hidden": 32, "n_layers": 1, "n_radial": 16, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
     )
     settings = TrainingSettings(
-        iterations=1600, batch_size=24, learning_rate=5e-3, displacement=0.0, rollout=n_steps, validate_every=250
+        iterations=1100, batch_size=24, learning_rate=5e-3, displacement=0.0, rollout=n_steps, validate_every=250
     )
     complex_ = ComplexWindows(graph, structure, [training], [validation])
     result = Trainer(net, "sde", [complex_], settings, tmp_path).run()
