@@ -57,7 +57,8 @@ def check_integrity(
     """
     series = [run, *references, frozen]
     ligand, target = site.ligand, references[0].positions
-    triples, rings, centers = find_angles(ligand.bonds), ligand.find_flat_rings(), ligand.find_centers()
+    triples, rings = find_angles(ligand.bonds), ligand.find_flat_rings()
+    centers = ligand.find_centers([r.positions for r in references])
     lengths = compute_pair_distances(target, ligand.bonds).mean(axis=0)
     openings = compute_angles(target, triples).mean(axis=0)
     hands = np.sign(compute_handedness(target, centers).sum(axis=0))

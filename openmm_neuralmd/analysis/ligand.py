@@ -1,5 +1,6 @@
 """The ligand as a molecular graph, and finding it in any topology: by elements and bonds, not by names or order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import mdtraj
 import numpy as np
 from rdkit import Chem
 
+from openmm_neuralmd.analysis.validity import compute_pyramidality
 from openmm_neuralmd.chemistry import find_torsions, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 BOND_TOLERANCE = 1.3
 """Times the sum of covalent radii: atoms closer than this are bonded, where no record says so."""
-PYRAMIDAL_VOLUME = 0.2
-"""Triple product of unit bond vectors: 0.77 for a tetrahedral centre, 0 for a planar one."""
+PYRAMIDALITY = 0.3
+"""In MD at 300 K a stereocentre stays within 0.67 to 0.92, and planar carbon atoms bend to 0.38 (0WC, 720 frames)."""
+HYDROGEN_REACH_NM = 0.16
 FLAT_RING_NM = 0.01
 MAX_MATCHES = 256
 NOT_A_LIGAND = frozenset(
@@ -22,6 +25,7 @@ NOT_A_LIGAND = frozenset(
     ).split()
 )
 _TETRAHEDRAL = frozenset((6, 14, 15, 16))
+_HYDROGEN = mdtraj.element.hydrogen
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class LigandGraph:
         bonds: int64, (n_bonds, 2).
         bond_orders: One for each bond (1.5 aromatic), or None where unknown.
         geometry: Reference coordinates [nm], (n_atoms, 3).
+        n_hydrogens: Hydrogens on each heavy atom, or None where unknown.
     """
 
     name: str
@@ -43,6 +48,7 @@ class LigandGraph:
     bonds: np.ndarray
     bond_orders: tuple[float, ...] | None
     geometry: np.ndarray
+    n_hydrogens: tuple[int, ...] | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -63,17 +69,25 @@ class LigandGraph:
             quadruples.append((first, left, right, last))
         return np.array(quadruples, dtype=np.int64).reshape(-1, 4)
 
-    def find_centers(self) -> np.ndarray:
-        """Pyramidal C, Si, P and S with three of their heavy neighbours, (n_centers, 4): none may invert."""
+    def find_centers(self, seen: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """C, Si, P and S that cannot turn inside out, with three of their heavy neighbours, (n_centers, 4).
+
+        Those with four neighbours, hydrogens too; an atom that shows three, unless it is carbon with a multiple bond,
+        where it is pyramidal and of one hand in ``geometry`` and throughout each trajectory of ``seen``. Planar atoms
+        bend: one pose alone cannot tell.
+
+        Args:
+            seen: Trajectories of the ligand [nm], (n_frames, n_atoms, 3) each.
+        """
         centers = []
         for atom in range(self.n_atoms):
-            neighbours = self._list_neighbours(atom)[:3]
+            neighbours = self._list_neighbours(atom)
             if len(neighbours) < 3 or int(self.atomic_numbers[atom]) not in _TETRAHEDRAL:
                 continue
-            vectors = self.geometry[neighbours] - self.geometry[atom]
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            if abs(np.linalg.det(vectors)) > PYRAMIDAL_VOLUME:
-                centers.append((atom, *neighbours))
+            center = (atom, *neighbours[:3])
+            is_saturated = len(neighbours) + (self.n_hydrogens[atom] if self.n_hydrogens else 0) == 4
+            if is_saturated or (not self._is_planar_carbon(atom) and _is_steady(center, (self.geometry[None], *seen))):
+                centers.append(center)
         return np.array(centers, dtype=np.int64).reshape(-1, 4)
 
     def find_flat_rings(self) -> list[tuple[int, ...]]:
@@ -94,6 +108,7 @@ class LigandGraph:
             bonds=np.argsort(order)[self.bonds],
             bond_orders=self.bond_orders,
             geometry=self.geometry[order],
+            n_hydrogens=None if self.n_hydrogens is None else tuple(self.n_hydrogens[k] for k in order),
         )
 
     def build_molecule(self) -> Chem.Mol:
@@ -102,6 +117,11 @@ class LigandGraph:
 
     def _list_neighbours(self, atom: int) -> list[int]:
         return [int(b if a == atom else a) for a, b in self.bonds if atom in (a, b)]
+
+    def _is_planar_carbon(self, atom: int) -> bool:
+        """Whether bond orders say so."""
+        orders = zip(self.bonds.tolist(), self.bond_orders or (), strict=False)
+        return int(self.atomic_numbers[atom]) == 6 and any(order > 1.0 and atom in bond for bond, order in orders)
 
     def _is_in_line(self, outer: int, near: int, far: int) -> bool:
         a, b = self.geometry[outer] - self.geometry[near], self.geometry[far] - self.geometry[near]
@@ -126,6 +146,7 @@ def load_ligand_sdf(path: str | Path, name: str = "LIG", atom_names: tuple[str, 
         bonds=np.array([(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in kept], dtype=np.int64),
         bond_orders=tuple(b.GetBondTypeAsDouble() for b in kept),
         geometry=molecule.GetConformer().GetPositions()[list(heavy)] / 10.0,
+        n_hydrogens=tuple(molecule.GetAtomWithIdx(i).GetTotalNumHs(includeNeighbors=True) for i in heavy),
     )
 
 
@@ -176,7 +197,9 @@ def build_ligand(
     else:
         bonds, orders = perceive_bonds(numbers, xyz, cell), [None]
     known = None if None in orders else tuple(o for o in orders if o is not None)
-    return LigandGraph(residue.name, tuple(a.name for a in heavy), numbers, bonds, known, xyz)
+    hydrogens = np.asarray(positions, dtype=np.float64)[[a.index for a in residue.atoms if a.element is _HYDROGEN]]
+    counts = _count_hydrogens(hydrogens, xyz, cell) if len(hydrogens) else None
+    return LigandGraph(residue.name, tuple(a.name for a in heavy), numbers, bonds, known, xyz, counts)
 
 
 def perceive_bonds(atomic_numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray | None = None) -> np.ndarray:
@@ -194,6 +217,13 @@ def perceive_bonds(atomic_numbers: np.ndarray, positions: np.ndarray, cell: np.n
     radii = np.array([table.GetRcovalent(int(z)) for z in atomic_numbers]) / 10.0
     distances = np.linalg.norm(compute_nearest_images(positions[:, None] - positions[None], cell), axis=-1)
     return np.argwhere(np.triu(distances < BOND_TOLERANCE * (radii[:, None] + radii[None]), k=1)).astype(np.int64)
+
+
+def _count_hydrogens(hydrogens: np.ndarray, heavy: np.ndarray, cell: np.ndarray | None) -> tuple[int, ...]:
+    """Hydrogens nearest to each heavy atom [nm], (n_hydrogens, 3), (n_heavy, 3)."""
+    distances = np.linalg.norm(compute_nearest_images(hydrogens[:, None] - heavy[None], cell), axis=-1)
+    owners = distances.argmin(axis=1)[distances.min(axis=1) < HYDROGEN_REACH_NM]
+    return tuple(np.bincount(owners, minlength=len(heavy)).tolist())
 
 
 def compute_nearest_images(vectors: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
@@ -249,6 +279,12 @@ def _build_graph(atomic_numbers: np.ndarray, bonds: np.ndarray) -> Chem.Mol:
     graph = molecule.GetMol()
     Chem.GetSymmSSSR(graph)
     return graph
+
+
+def _is_steady(center: tuple[int, ...], trajectories: Sequence[np.ndarray]) -> bool:
+    """Whether an atom is pyramidal and of one hand throughout each trajectory."""
+    volumes = [compute_pyramidality(xyz, np.array([center])) for xyz in trajectories]
+    return all(bool((v > PYRAMIDALITY).all() or (v < -PYRAMIDALITY).all()) for v in volumes)
 
 
 def _compute_thickness(ring: np.ndarray) -> float:

@@ -121,7 +121,7 @@ def make_baselines(
 def _tabulate(
     columns: list[Observation], site: BindingSite, replicas: list[Observation]
 ) -> dict[str, tuple[float, ...]]:
-    bonds, centers = site.ligand.bonds, site.ligand.find_centers()
+    bonds, centers = site.ligand.bonds, site.ligand.find_centers([r.positions for r in replicas])
     rmsd = [ANGSTROM * compute_rmsd(c.positions, site.pose) for c in columns]
     deviations = [ANGSTROM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
     hands = compute_handedness(site.ligand.geometry[None], centers)

@@ -36,20 +36,26 @@ def compute_angles(positions: np.ndarray, triples: np.ndarray) -> np.ndarray:
     return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1))
 
 
-@in_chunks
 def compute_handedness(positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Sign of the volume spanned by three neighbours of each centre: it changes when the centre is inverted.
+    """Sign of ``compute_pyramidality``: it changes when a centre is inverted; -1 or 1 (0 when flat)."""
+    return np.sign(compute_pyramidality(positions, centers))
+
+
+@in_chunks
+def compute_pyramidality(positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Triple product of the unit vectors from each centre to three neighbours: 0 where flat, 0.77 for a tetrahedron.
 
     Args:
         positions: [nm], (n_frames, n_atoms, 3).
         centers: A centre and three of its neighbours, (n_centers, 4).
 
     Returns:
-        -1 or 1 (0 when flat), (n_frames, n_centers).
+        From -1 to 1, the sign being that of the order of the neighbours, (n_frames, n_centers).
     """
     xyz = np.asarray(positions, dtype=np.float64)
     a, b, c = (xyz[:, centers[:, k]] - xyz[:, centers[:, 0]] for k in (1, 2, 3))
-    return np.sign((a * np.cross(b, c)).sum(axis=-1))
+    a, b, c = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b, c))
+    return (a * np.cross(b, c)).sum(axis=-1)
 
 
 @in_chunks

@@ -91,6 +91,23 @@ def test_a_torn_ligand_is_broken(parts: list[Observation], site: BindingSite) ->
     assert "The molecule is damaged" in describe_overall(comparison)
 
 
+def test_md_without_bond_orders_inverts_nothing(parts: list[Observation], site: BindingSite) -> None:
+    """A starting pose with bent planar atoms and neither bond orders nor hydrogens: a stereocentre is still seen."""
+    pose = max(parts[0].positions.astype(np.float64), key=lambda p: len(bare(site, p).ligand.find_centers()))
+    unknown = bare(site, pose)
+    assert len(unknown.ligand.find_centers()) > 1
+    values = {}
+    for label, signs in (("MD", (1, 1, 1)), ("mirror", (1, 1, -1))):
+        run = replace(parts[3], label=label, positions=parts[3].positions * np.array(signs, dtype=np.float32))
+        checks = {c.key: c for c in judge(run, [parts[0], parts[2]], unknown).integrity}
+        values |= checks["inverted"].values
+    assert values == {"MD": 0.0, "mirror": 100.0, parts[0].label: 0.0, parts[2].label: 0.0, "frozen": 0.0}
+
+
+def bare(site: BindingSite, pose: np.ndarray) -> BindingSite:
+    return replace(site, ligand=replace(site.ligand, bond_orders=None, n_hydrogens=None, geometry=pose))
+
+
 @pytest.mark.parametrize(
     ("run", "yardstick", "frozen", "verdict"),
     [

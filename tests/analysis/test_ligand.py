@@ -1,10 +1,12 @@
 """The ligand's graph, and recognising it whatever its atoms are called."""
 
+from dataclasses import replace
+
 import mdtraj
 import numpy as np
 import pytest
 
-from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_ligand
+from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_ligand, load_bundled_replicas
 from openmm_neuralmd.analysis.ligand import (
     LigandGraph,
     build_ligand,
@@ -13,6 +15,7 @@ from openmm_neuralmd.analysis.ligand import (
     perceive_bonds,
     select_ligand,
 )
+from openmm_neuralmd.analysis.validity import compute_pyramidality
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 
@@ -40,6 +43,41 @@ def test_what_must_not_change_in_0wc(ligand: LigandGraph) -> None:
     assert sorted(len(ring) for ring in ligand.find_flat_rings()) == [5, 6, 6]
     axes = {frozenset(ligand.atom_names[k] for k in torsion[1:3]) for torsion in ligand.find_torsions()}
     assert axes == {frozenset(("C3", "C14")), frozenset(("C8", "N1")), frozenset(("C18", "C14"))}
+
+
+def bend(ligand: LigandGraph) -> LigandGraph:
+    """The ligand without bond orders in the frame of r1 that bends a planar carbon atom most."""
+    r1 = load_bundled_replicas()[0].positions.astype(np.float64)
+    neighbours = [(k, *ligand._list_neighbours(k)[:3]) for k in range(ligand.n_atoms)]
+    planar = [n for n in neighbours if len(n) == 4 and ligand.atom_names[n[0]] in ("C9", "C15", "C18")]
+    frame = np.abs(compute_pyramidality(r1, np.array(planar))).max(axis=1).argmax()
+    return replace(ligand, bond_orders=None, n_hydrogens=None, geometry=r1[frame])
+
+
+def test_a_bent_planar_carbon_is_no_center(ligand: LigandGraph) -> None:
+    bent = bend(ligand)
+    assert len(bent.find_centers()) > 1  # one pose alone cannot tell
+    only = [["C14", "C13", "C1", "O1"]]
+    frames = [r.positions for r in load_bundled_replicas()]
+    for known in (
+        bent.find_centers(frames),
+        replace(bent, bond_orders=ligand.bond_orders).find_centers(),
+    ):
+        assert [[ligand.atom_names[k] for k in center] for center in known] == only
+
+
+def test_four_neighbours_make_a_center_in_any_pose(ligand: LigandGraph) -> None:
+    flat = ligand.geometry * np.array([1.0, 1.0, 0.0])
+    centers = replace(ligand, geometry=flat).find_centers()
+    assert [ligand.atom_names[k] for k in centers[:, 0]] == ["C14"]
+
+
+def test_hydrogens_are_counted_by_distance(holo: mdtraj.Trajectory, ligand: LigandGraph) -> None:
+    found = build_ligand(holo.topology, select_ligand(holo.topology, "0WC"), holo.xyz[0])
+    assert found.n_hydrogens == ligand.n_hydrogens
+    assert sum(found.n_hydrogens or ()) == 16
+    heavy = holo.atom_slice(holo.topology.select("element != H"))
+    assert build_ligand(heavy.topology, select_ligand(heavy.topology, "0WC"), heavy.xyz[0]).n_hydrogens is None
 
 
 def test_torsions_span_bonds_around_a_line(ligand: LigandGraph) -> None:
