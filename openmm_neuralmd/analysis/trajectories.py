@@ -224,19 +224,28 @@ def _read_chunks(
                         f"{path}: does not fit its topology of {topology.n_atoms} atoms ({_say(error)}); give the "
                         "topology this trajectory was written with"
                     ) from error
-                if size == 1:
-                    if n_read:
-                        notes.append(f"{path.name}: damaged or cut after frame {n_read}; the frames before are used")
-                    return
-                size = 1  # the chunk ran into the damage: take its good frames one by one
-                file.seek(n_read)
-                continue
+                if size > 1 and _can_seek(file, n_read):  # the chunk ran into the damage
+                    size = 1  # take its good frames one by one
+                    continue
+                if n_read:
+                    notes.append(f"{path.name}: damaged or cut after frame {n_read}; the frames before are used")
+                return
             if len(chunk) == 0:
                 if n_read < promised:
                     notes.append(f"{path.name}: cut after frame {n_read} of {promised}; the frames before are used")
                 return
             n_read += len(chunk)
             yield chunk
+
+
+def _can_seek(file: Any, frame: int) -> bool:
+    """Go to a frame; False where even the first is incomplete, which some readers refuse to look for."""
+    try:
+        with _silence():
+            file.seek(frame)
+    except Exception:  # readers raise whatever the damage led to
+        return False
+    return True
 
 
 def _open(path: Path) -> tuple[Any, int]:

@@ -83,6 +83,17 @@ def test_cut_files_give_the_frames_they_have(replica: mdtraj.Trajectory, tmp_pat
     assert "frame 19" in notes[0]
 
 
+@pytest.mark.parametrize("suffix", ["xtc", "trr", "dcd"])
+@pytest.mark.parametrize("size", [0, 10, 60, 200, 500])
+def test_files_cut_before_the_first_frame_ends(
+    replica: mdtraj.Trajectory, tmp_path: Path, suffix: str, size: int
+) -> None:
+    path = write(replica, tmp_path / f"a.{suffix}")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match=rf"a\.{suffix}"):
+        open_trajectory(path, POCKET, interval=80.0)
+
+
 def test_frames_after_nan_are_left_out(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
     broken = replica[:]
     broken.xyz[7, 3] = np.nan
