@@ -5,6 +5,7 @@ denoising. VerletMD learns an energy whose negative gradient is the force.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,14 +61,26 @@ class DenoisingLD(nn.Module):
 
 
 class VerletMD(nn.Module):
-    """Energy E(x) from the invariants of the backbone; force -dE/dx by automatic differentiation."""
+    """Energy E(x) from the invariants of the backbone; force -dE/dx by automatic differentiation.
 
-    def __init__(self, **backbone: Any) -> None:
+    The force that finite differences over tens of picoseconds suggest and that of a force field differ by many orders
+    of magnitude (docs/decisions/0006-force-field-labels.md), so where both are learned there are two energies on one
+    backbone: that of a snapshot interval, and the force field's.
+
+    Args:
+        has_force_field: Whether there is the second energy.
+    """
+
+    def __init__(self, *, has_force_field: bool = False, **backbone: Any) -> None:
         super().__init__()
         hidden = backbone["hidden"]
         self.backbone = Backbone(n_vectors=1, **backbone)
         self.force_scale = FORCE_SCALE
-        self.energy = MLP([hidden, hidden, 1], last_scale=0.1)
+        self.has_force_field = has_force_field
+        self.energy = MLP([hidden, hidden, 2 if has_force_field else 1], last_scale=0.1)
+        if has_force_field:
+            self.force_field_scale: Tensor
+            self.register_buffer("force_field_scale", torch.tensor(FORCE_SCALE))  # [Da A/snapshot^2], set in training
 
     def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
         return self.backbone.embed_protein(structure)
@@ -75,13 +88,33 @@ class VerletMD(nn.Module):
     def compute_energy(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
         """[Da A^2/snapshot^2], (R,), for positions [A], (R, N, 3)."""
         h, _ = self.backbone(positions, graph, protein)
-        return self.energy(h).sum((1, 2)) * self.force_scale
+        return self.energy(h)[..., 0].sum(1) * self.force_scale
 
     def compute_force(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
         """Force [Da A/snapshot^2], (R, N, 3); differentiable where gradients are enabled by the caller."""
+        return self._differentiate(self.compute_energy, positions, graph, protein)[1]
+
+    def compute_force_field(
+        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> tuple[Tensor, Tensor]:
+        """The force field's energy up to a constant, (R,), and force, (R, N, 3), in the units of the others."""
+
+        def compute_energy(x: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
+            h, _ = self.backbone(x, graph, protein)
+            return self.energy(h)[..., 1].sum(1) * self.force_field_scale
+
+        return self._differentiate(compute_energy, positions, graph, protein)
+
+    def _differentiate(
+        self,
+        compute_energy: Callable[[Tensor, LigandGraph, ProteinEmbedding], Tensor],
+        positions: Tensor,
+        graph: LigandGraph,
+        protein: ProteinEmbedding,
+    ) -> tuple[Tensor, Tensor]:
         is_training = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         with torch.enable_grad():
             positions = positions.detach().requires_grad_(True)
-            energy = self.compute_energy(positions, graph, protein).sum()
-            (gradient,) = torch.autograd.grad(energy, positions, create_graph=is_training)
-        return -gradient
+            energy = compute_energy(positions, graph, protein)
+            (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=is_training)
+        return energy, -gradient

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks
+from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
 from openmm_neuralmd.training.devices import select_device
+from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.train import DEFAULT_CONFIG, name_complexes, train_model
@@ -54,6 +59,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--velocity-refinement", action="store_true", help="refine velocities by a second ligand network (ode, sde)"
     )
+    group = parser.add_argument_group(
+        "force field", "for --kind verlet on trajectories of the whole complex: its forces and energies are learned too"
+    )
+    add_force_field_options(group, "TOP")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
@@ -75,6 +84,7 @@ def run_train(args: argparse.Namespace) -> None:
     if not entries:
         raise InputError(f"{args.complexes}: no complex is marked as training")
     _report_data(entries, held_out)
+    labels = _label(args, entries)
     settings = TrainingSettings(
         iterations=args.iterations,
         batch_size=args.batch_size,
@@ -100,6 +110,7 @@ def run_train(args: argparse.Namespace) -> None:
             config=_read_config(args),
             settings=settings,
             device=device,
+            labels=labels,
             resume=args.resume,
             command=shlex.join(["neuralmd", *sys.argv[1:]]),
             report=report,
@@ -118,6 +129,39 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
         leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
         known = f"{len(leaks)} of {len(held_out)} share protein or scaffold with them" if leaks else "none is known"
         print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))
+
+
+def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFieldLabels]:
+    """Forces and energies of the force field that the options name, for each trajectory; none if they name none."""
+    if not (args.system or args.forcefield or args.ligand_parameters or args.system_top):
+        return []
+    if args.kind != "verlet" or not args.trajectories:
+        raise InputError("a force field (--system, --forcefield) is for --kind verlet with trajectories of one complex")
+    complex_, trajectories = entries[0]
+    model = load_force_field(
+        args,
+        ligand=complex_.ligand.name,
+        structure=args.top and Path(args.top),
+        find_parameters=lambda: [get_bundled_path("ligand_gaff2.xml")] if args.complex_file == "bundled" else [],
+    )
+    if model is None:
+        return []
+    labels = [
+        compute_labels(
+            model,
+            path,
+            args.top,
+            complex_,
+            stop=split_in_time(len(trajectory.snapshots), split=args.split).test,
+            frame_interval=args.interval,
+            superpose_on=args.superpose or "pocket",
+        )
+        for path, trajectory in zip(args.trajectories, trajectories, strict=True)
+    ]
+    size = float(np.sqrt(np.mean(np.concatenate([each.forces for each in labels]) ** 2)))
+    n_frames = sum(len(each.frames) for each in labels)
+    print(f"force field: {n_frames} frames, forces of {size:.0f} kJ/mol/nm (root mean square of a component)")
+    return labels
 
 
 def _read_config(args: argparse.Namespace) -> dict[str, Any]:

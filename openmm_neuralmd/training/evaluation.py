@@ -24,7 +24,7 @@ from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.predictors import (
     Predictor,
     make_frozen_predictor,
-    make_model_predictor,
+    make_model_predictors,
     make_trivial_predictors,
 )
 from openmm_neuralmd.training.scores import COLUMNS, Judge, Score, combine
@@ -110,7 +110,7 @@ def evaluate(
         raise InputError(f"{trajectory.source}: {parts.end} frames at split {split} leave too few to start or to test")
     training, test = trajectory.snapshots[: parts.test], trajectory.snapshots[parts.test :]
     judge = Judge(complex_, test, stride=stride, interval=interval)
-    predictors = [(make_model_predictor(m, complex_, LABELS[m.kind]), "model") for m in models]
+    predictors = [(p, "model") for m in models for p in make_model_predictors(m, complex_, LABELS[m.kind])]
     predictors += [(p, "trivial") for p in make_trivial_predictors(training)]
     rows = [_judge_predictor(judge, p, kind, training, seeds, n_samples) for p, kind in predictors]
     own = judge.score(test[None], training.mean(axis=0))
@@ -159,7 +159,7 @@ def evaluate_complexes(
     by_complex: dict[str, list[Row]] = {}
     for entry in tqdm(entries, unit="complex", disable=None):
         try:
-            predictors = [(make_model_predictor(m, entry.complex, LABELS[m.kind]), "model") for m in models]
+            predictors = [(p, "model") for m in models for p in make_model_predictors(m, entry.complex, LABELS[m.kind])]
         except ModelContractError as error:
             left_out[entry.complex.source] = str(error)
             continue

@@ -10,20 +10,25 @@ A model knows heavy atoms only. The force on a hydrogen is added to that on its 
 the heavy atom and its hydrogens together as one rigid group; what its hydrogens do within the group is left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import mdtraj
 import numpy as np
+import torch
 
 from openmm_neuralmd.analysis.energetics import plan_energies
 from openmm_neuralmd.analysis.observation import observe
 from openmm_neuralmd.analysis.site import build_site
 from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.data.windows import Split
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.simulation.energies import ForceFieldModel, SnapshotEnergies
+from openmm_neuralmd.training.objectives import FrameLabels
+from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
 MAX_LABELS = 2000
 """Frames of a trajectory at most, evenly spread."""
@@ -106,3 +111,38 @@ def compute_labels(
         energies.append(energy)
     protocol = {key: plan.protocol[key] for key in ("parameters", "dielectric")} | {"residues": len(plan.residues)}
     return ForceFieldLabels(kept.frames[used], np.array(positions), np.array(forces), np.array(energies), protocol)
+
+
+def split_labels(
+    labels: Sequence[ForceFieldLabels], splits: Sequence[Split], snapshot_interval: float
+) -> tuple[FrameLabels, FrameLabels]:
+    """Labels of all trajectories of a complex in the models' units, for training and for validation.
+
+    Args:
+        labels, splits: One for each trajectory.
+        snapshot_interval: [ps].
+
+    Raises:
+        InputError: If a part has fewer than two labels.
+    """
+    factor = 1.0 / compute_force_factor(snapshot_interval)
+    parts = (
+        [each.select(0, split.validation) for each, split in zip(labels, splits, strict=True)],
+        [each.select(split.validation, split.test) for each, split in zip(labels, splits, strict=True)],
+    )
+    joined = [
+        (
+            ANGSTROM_PER_NM * np.concatenate([each.positions for each in part]),
+            factor * np.concatenate([each.forces for each in part]),
+            ANGSTROM_PER_NM * factor * np.concatenate([each.energies for each in part]),
+        )
+        for part in parts
+    ]
+    if min(len(energies) for _, _, energies in joined) < 2:
+        raise InputError("fewer than two frames with a force field's forces to train on or to choose by: give more")
+    _, forces, energies = joined[0]
+    scales = [torch.tensor(value).float() for value in ((forces**2).mean(), energies.var())]
+    training, validation = (
+        FrameLabels(*(torch.from_numpy(v).float() for v in (x, f, e - energies.mean())), *scales) for x, f, e in joined
+    )
+    return training, validation

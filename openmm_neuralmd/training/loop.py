@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
-from openmm_neuralmd.training.objectives import OBJECTIVES
+from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
 
 _VALIDATION_BATCH = 64
 _VALIDATION_WINDOWS = 2048  # of more, every second, third, ... of each trajectory
@@ -75,11 +75,17 @@ class ComplexWindows:
     structure: ProteinStructure
     training: Sequence[Tensor]
     validation: Sequence[Tensor]
+    training_labels: FrameLabels | None = None
+    validation_labels: FrameLabels | None = None
 
     def to(self, device: torch.device) -> "ComplexWindows":
-        """Graph and structure on a device; windows follow batch by batch."""
+        """All but the windows on a device; those follow batch by batch."""
+        labels = (self.training_labels, self.validation_labels)
+        training, validation = (part and FrameLabels(*(value.to(device) for value in part)) for part in labels)
         return replace(
             self,
+            training_labels=training,
+            validation_labels=validation,
             graph=LigandGraph(*(value.to(device) for value in self.graph)),
             structure=ProteinStructure(*(value.to(device) for value in self.structure)),
         )
@@ -117,6 +123,8 @@ class Trainer:
         self.complexes = [c.to(device) for c in complexes]
         self.windows = [(k, w) for k, c in enumerate(complexes) for w in c.training]
         self.ends = list(accumulate(len(w) for _, w in self.windows))
+        labelled = [c.training_labels for c in complexes if c.training_labels is not None]
+        self.labels = [float(labels.forces.double().square().sum()) for labels in labelled]  # tells them apart
         self.settings, self.directory = settings, directory
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.optimizer = torch.optim.AdamW(
@@ -169,6 +177,8 @@ class Trainer:
             raise InputError(f"{self.checkpoint_path} was made with other settings; repeat them or start afresh")
         if saved["windows"] != self.ends:
             raise InputError(f"{self.checkpoint_path} was made with other trajectories; repeat them or start afresh")
+        if saved.get("labels", []) != self.labels:
+            raise InputError(f"{self.checkpoint_path} was made with another force field; repeat it or start afresh")
         if saved["device"] != self.device.type:
             raise InputError(f"{self.checkpoint_path} was made on {saved['device']}: give --device {saved['device']}")
         self.net.load_state_dict(saved["net"])
@@ -217,7 +227,12 @@ class Trainer:
         graph, structure = self.complexes[owner].graph, self.complexes[owner].structure
         protein = net.embed_protein(structure)
         windows = windows.to(self.device)
-        return OBJECTIVES[self.kind](net, windows, graph, protein, generator, self.settings.displacement)
+        loss = OBJECTIVES[self.kind](net, windows, graph, protein, generator, self.settings.displacement)
+        complex_ = self.complexes[owner]
+        labels = complex_.training_labels if net.training else complex_.validation_labels
+        if labels is None:
+            return loss
+        return loss + sum(compute_force_field_errors(net, labels.draw(len(windows), generator), graph, protein))
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -234,6 +249,18 @@ class Trainer:
         if not math.isfinite(total):
             self._stop(f"validation loss {total}")
         return total / n_windows
+
+    @torch.no_grad()
+    def judge_labels(self) -> dict[str, float]:
+        """Relative root mean square errors of the network's forces and energies on all validation labels, if any."""
+        for complex_ in self.complexes:
+            if complex_.validation_labels is not None:
+                protein = self.net.embed_protein(complex_.structure)  # type: ignore[operator]
+                net: Any = self.net
+                errors = compute_force_field_errors(net, complex_.validation_labels, complex_.graph, protein)
+                names = ("relative_force_error", "relative_energy_error")
+                return {name: float(error.sqrt()) for name, error in zip(names, errors, strict=True)}
+        return {}
 
     def _stop(self, what: str) -> NoReturn:
         kept = (
@@ -260,6 +287,7 @@ class Trainer:
                 "kind": self.kind,
                 "device": self.device.type,
                 "windows": self.ends,
+                "labels": self.labels,
                 "net": self.net.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),

@@ -16,7 +16,7 @@ All take a window x_(t-1), x_t, x_(t+1), ... [A], (n, 3 or more, n_atoms, 3), an
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,25 @@ from openmm_neuralmd.training.rollouts import compute_path_score, sample_paths
 
 _SCORE_WEIGHT = 4.0  # [1/A]; brings scores, some 0.3 A, to the size of a likelihood per coordinate
 _VIBRATION_WEIGHT = 0.1  # its few parameters occur nowhere else in the likelihood
+
+
+class FrameLabels(NamedTuple):
+    """What a force field says of single snapshots of one complex; see ``labels``."""
+
+    positions: Tensor  # [A], (n, n_atoms, 3)
+    forces: Tensor  # [Da A/snapshot^2], (n, n_atoms, 3)
+    energies: Tensor  # [Da A^2/snapshot^2], (n,), up to a constant
+    force_square: Tensor  # mean square of the training forces' components, a scalar
+    energy_variance: Tensor  # of the training energies, a scalar
+
+    def draw(self, n: int, generator: torch.Generator) -> "FrameLabels":
+        """Some of them, with replacement."""
+        device = self.positions.device
+        chosen = torch.randint(len(self.positions), (n,), generator=generator, device=device)
+        return self._replace(
+            positions=self.positions[chosen], forces=self.forces[chosen], energies=self.energies[chosen]
+        )
+
 
 Objective = Callable[[Any, Tensor, LigandGraph, ProteinEmbedding, torch.Generator, float], Tensor]
 
@@ -149,6 +168,21 @@ def compute_acceleration_loss(
     previous, current, following = window[:, :3].unbind(1)
     acceleration = following - 2.0 * current + previous
     return (net.compute_force(current, graph, protein) / graph.masses[:, None] - acceleration).square().mean()
+
+
+def compute_force_field_errors(
+    net: VerletMD, labels: FrameLabels, graph: LigandGraph, protein: ProteinEmbedding
+) -> tuple[Tensor, Tensor]:
+    """VerletMD: squared errors of forces and of energy differences within the batch, relative to their own size.
+
+    Both are 1 for a constant energy, whatever the units; accelerations, about 1 A/snapshot^2, are of that order too.
+    """
+    energies, forces = net.compute_force_field(labels.positions, graph, protein)
+    offsets = energies - labels.energies
+    return (
+        (forces - labels.forces).square().mean() / labels.force_square,
+        (offsets - offsets.mean()).square().mean() / labels.energy_variance,
+    )
 
 
 OBJECTIVES: dict[str, Objective] = {

@@ -38,6 +38,15 @@ class Predictor:
     is_random: bool
 
 
+def make_model_predictors(model: Model, complex_: Complex, label: str) -> list[Predictor]:
+    """What ``make_model_predictor`` makes, and for VerletMD with a force field's energy a row that moves by it."""
+    predictors = [make_model_predictor(model, complex_, label)]
+    if model.metadata["config"].get("has_force_field"):
+        predict = _make_verlet(model, complex_, by_force_field=True)
+        predictors.append(Predictor(f"{label}, force field's energy", predict, is_random=False))
+    return predictors
+
+
 def make_model_predictor(model: Model, complex_: Complex, label: str) -> Predictor:
     """Rollout of a model as its kind prescribes: leapfrog with bond projection for NeuralMD, plain for baselines."""
     if model.kind == "denoising":
@@ -117,12 +126,16 @@ def _make_denoising(model: Model, complex_: Complex) -> Predict:
     return predict
 
 
-def _make_verlet(model: Model, complex_: Complex) -> Predict:
+def _make_verlet(model: Model, complex_: Complex, *, by_force_field: bool = False) -> Predict:
     net, graph, protein = _prepare(model, complex_)
 
     def accelerate(x: torch.Tensor) -> torch.Tensor:
-        forces = torch.cat([net.compute_force(part, graph, protein) for part in x.split(_BATCH)])
-        return forces / graph.masses[:, None]
+        parts = x.split(_BATCH)
+        if by_force_field:
+            forces = [net.compute_force_field(part, graph, protein)[1] for part in parts]
+        else:
+            forces = [net.compute_force(part, graph, protein) for part in parts]
+        return torch.cat(forces) / graph.masses[:, None]
 
     def predict(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
         x = torch.from_numpy(current * ANGSTROM_PER_NM).float()

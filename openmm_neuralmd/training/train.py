@@ -17,6 +17,7 @@ from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
 
 DEFAULT_CONFIG: dict[str, Any] = {
@@ -40,6 +41,7 @@ def train_model(
     config: dict[str, Any] | None = None,
     settings: TrainingSettings = TrainingSettings(),  # noqa: B008, frozen
     device: torch.device = torch.device("cpu"),  # noqa: B008, immutable
+    labels: Sequence[ForceFieldLabels] = (),
     resume: bool = False,
     command: str = "",
     report: Callable[[int, dict[str, float]], None] | None = None,
@@ -59,6 +61,7 @@ def train_model(
         split: Training part in time; the rest is never read.
         config: BindingNet arguments that differ from ``DEFAULT_CONFIG``.
         device: Where to compute.
+        labels: For VerletMD, a force field's of each trajectory of the only complex; it learns a second energy then.
         resume: Continue from the checkpoint.
         command: How it was called, for the metadata.
         report: Called after each validation with the step and its losses.
@@ -68,7 +71,7 @@ def train_model(
         NonFiniteStateError: If the loss is not finite.
     """
     target = Path(out)
-    arguments = {**DEFAULT_CONFIG, **(config or {})}
+    arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
     complexes = [*entries, *held_out]
     splits = _split(entries, held_out, split)
     leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
@@ -86,17 +89,22 @@ def train_model(
             return part.test
         return max(0, part.validation - 2 * compute_stride(trajectory.frame_interval, snapshot_interval))
 
+    labelled = split_labels(labels, splits[0], snapshot_interval) if labels else None
     windows = [
         ComplexWindows(
             build_ligand_graph(complex_),
             build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
             training=build(trajectories, [(0, p.validation) for p in parts]),
             validation=build(trajectories, [(begin(t, p), p.test) for t, p in zip(trajectories, parts, strict=True)]),
+            training_labels=labelled and labelled[0],
+            validation_labels=labelled and labelled[1],
         )
         for (complex_, trajectories), parts in zip(complexes, splits, strict=True)
     ]
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
     net = build_network(kind, arguments)
+    if labelled is not None:
+        net.force_field_scale.copy_(labelled[0].force_square.sqrt())  # type: ignore[operator]
     check_exportable(net, kind)
     trainer = Trainer(net, kind, windows, settings, target.with_suffix(".training"), device)
     if resume:
@@ -132,11 +140,12 @@ def train_model(
                 for (c, trajectories), parts in zip(complexes, splits, strict=True)
                 for t, p in zip(trajectories, parts, strict=True)
             ],
+            **({"force_field": labels[0].protocol} if labels else {}),
             "windows": trainer.ends[-1],
             "device": str(device),
             "settings": asdict(settings),
         },
-        "metrics": {"best_step": result.best_step, "validation_loss": result.best_loss},
+        "metrics": {"best_step": result.best_step, "validation_loss": result.best_loss, **trainer.judge_labels()},
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     export_model(net, metadata, target)
