@@ -152,7 +152,10 @@ def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None)
     try:
         structure = reader(str(path))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
-        raise InputError(f"{path}: cannot be read as {reader.__name__[:-4]}: {error}") from error
+        raise InputError(
+            f"{path}: cannot be read as {reader.__name__[:-4]} ({error}); protein and ligand come from a PDB or mmCIF "
+            "file, or from a folder of neuralmd prepare (train, evaluate: --complex)"
+        ) from error
     loaded = Complex.from_topology(structure.topology, structure.positions, ligand, sdf=sdf)
     return replace(loaded, source=str(path))
 

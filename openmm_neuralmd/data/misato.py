@@ -8,6 +8,7 @@ depends on the size of the file.
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,11 +192,15 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
         InputError: If a complex does not hold the ligand once.
     """
     codes = {name: code for code, name in RESIDUE_CODES.items()} | {"HIS": 11, "HID": 11, "HIP": 11}
-    with h5py.File(path, "w") as file:
+    for name, trajectory in entries.items():
+        n_found = sum(r.name == ligand for r in trajectory.topology.residues)
+        if n_found != 1:
+            raise InputError(f"{name}: ligand {ligand} found {n_found} times, expected once")
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with h5py.File(temporary, "w") as file:
         for name, trajectory in entries.items():
             residues = [r for r in trajectory.topology.residues if r.name == ligand]
-            if len(residues) != 1:
-                raise InputError(f"{name}: ligand {ligand} found {len(residues)} times, expected once")
             chains = [[a for a in c.atoms if a.residue is not residues[0]] for c in trajectory.topology.chains]
             molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(residues[0].atoms)]
             order = [a for atoms in molecules for a in atoms]
@@ -209,3 +214,4 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
                 group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
             xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
             group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")
+    os.replace(temporary, path)

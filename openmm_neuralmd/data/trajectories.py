@@ -22,6 +22,7 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
 _LONGEST_BOND_NM = 0.3  # C-I is 0.21
+_BOND_TOLERANCE_NM = 0.06  # of a mean over frames; the second neighbour of an atom is 0.1 nm farther than the first
 _LONGEST_LINK_NM = 0.6  # between CA atoms of neighbours, 0.38
 _INTERVAL_TOLERANCE = 2e-3  # of the interval; single-precision times of long runs are no better
 
@@ -185,6 +186,8 @@ class SnapshotExtractor:
     def __init__(self, complex_: Complex, ligand: np.ndarray, ca: np.ndarray, anchors: np.ndarray) -> None:
         self.ligand, self.ca, self.anchors = ligand, ca, anchors
         self.bonds = complex_.ligand.bonds
+        pose = complex_.ligand.positions
+        self.lengths = np.linalg.norm(pose[self.bonds[:, 0]] - pose[self.bonds[:, 1]], axis=-1)
         self.links = np.flatnonzero(complex_.protein.is_linked)
         reference_ca = complex_.protein.backbone[:, 1]
         self.reference = mdtraj.Trajectory(reference_ca[anchors][None].astype(np.float32), None)
@@ -203,10 +206,10 @@ class SnapshotExtractor:
         return trajectory.xyz[:, len(self.anchors) :]
 
     def _check_whole(self, ligand: np.ndarray, ca: np.ndarray, source: str, *, has_box: bool) -> None:
-        bonds = np.linalg.norm(ligand[:, self.bonds[:, 0]] - ligand[:, self.bonds[:, 1]], axis=-1).max(axis=1)
+        bonds = np.linalg.norm(ligand[:, self.bonds[:, 0]] - ligand[:, self.bonds[:, 1]], axis=-1)
         links = np.linalg.norm(ca[:, self.links] - ca[:, self.links + 1], axis=-1).max(axis=1, initial=0.0)
         for lengths, limit, what in (
-            (bonds, _LONGEST_BOND_NM, "a ligand bond"),
+            (bonds.max(axis=1), _LONGEST_BOND_NM, "a ligand bond"),
             (links, _LONGEST_LINK_NM, "neighbouring CA atoms"),
         ):
             if lengths.max() > limit:
@@ -217,6 +220,14 @@ class SnapshotExtractor:
                     "the topology"
                 )
                 raise TopologyMismatchError(f"{source}: {what} {lengths.max():.2f} nm long in a frame: {remedy}")
+        means = bonds.mean(axis=0)
+        worst = int(np.abs(means - self.lengths).argmax())
+        if abs(means[worst] - self.lengths[worst]) > _BOND_TOLERANCE_NM:
+            raise TopologyMismatchError(
+                f"{source}: a ligand bond is {means[worst]:.2f} nm long on average, {self.lengths[worst]:.2f} nm in "
+                "the complex: the ligand's atoms are ordered otherwise than in the topology; use topology and trajectory "
+                "of one run"
+            )
 
 
 class _Clock:

@@ -172,7 +172,7 @@ def add_hydrogens(
         platform: For the minimisation of the hydrogens.
 
     Returns:
-        Topology, positions [nm], and the state of each histidine and of each residue whose state was given.
+        Topology, positions [nm], and the states: of histidines, of cysteines, given ones, and others than the usual.
     """
     modeller = Modeller(topology, positions * unit.nanometer)
     residues = list(topology.residues())
@@ -183,6 +183,12 @@ def add_hydrogens(
         for residue, given, state in zip(residues, variants, chosen, strict=True)
         if state is not None and (given is not None or residue.name in ("HIS", "CYS"))
     }
+    for residue in modeller.topology.residues():  # Modeller names no state that the pH alone decides
+        if residue.name in _VARIANTS:
+            telling, named = _VARIANTS[residue.name]
+            found = named.get(frozenset(telling & {a.name for a in residue.atoms()}))
+            if found is not None and found != residue.name:
+                states.setdefault(_describe(residue), found)
     xyz = np.array(modeller.positions.value_in_unit(unit.nanometer))
     _set_bond_lengths(modeller.topology, xyz, topology)
     return modeller.topology, xyz, states

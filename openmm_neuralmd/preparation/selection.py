@@ -135,10 +135,13 @@ def _check_ligand(structure: Structure, ligand: Residue) -> None:
     if metals:
         raise InputError(f"ligand {ligand} holds metal atoms ({', '.join(metals)}): metals are not supported")
     label = str(ligand)
-    for first, second in structure.links:
-        if label in (first, second):
-            partner = second if first == label else first
-            raise InputError(f"ligand {label} is bonded to {partner} (LINK record): covalent ligands are not supported")
+    for link in structure.links:
+        for (own, mine), (partner, theirs) in (link, link[::-1]):
+            if own == label:
+                raise InputError(
+                    f"ligand {label} is bonded to {partner} ({mine}-{theirs}, LINK record): covalent ligands are not "
+                    "supported"
+                )
     pose = ligand.positions
     radii = [gemmi.Element(a.element).covalent_r for a in ligand.atoms]
     for other in [*(r for p in structure.polymers for r in p.residues), *structure.others]:

@@ -73,14 +73,15 @@ class Polymer:
 
 @dataclass
 class Structure:
-    """A file's content; ``links`` are the covalent bonds that its LINK records name, as pairs of residue labels.
+    """A file's content; ``links`` are the covalent bonds that its LINK records name.
 
-    ``record`` says what reading decided: the model and the alternate locations.
+    Each is a pair of residue labels and atom names; ``record`` says what reading decided: the model
+    and the alternate locations.
     """
 
     polymers: list[Polymer]
     others: list[Residue]
-    links: list[tuple[str, str]]
+    links: list[tuple[tuple[str, str], tuple[str, str]]]
     record: dict[str, Any] = field(default_factory=dict)
 
 
@@ -88,18 +89,22 @@ def read_structure(path: str | Path) -> Structure:
     """The first model of a PDB or mmCIF file, with the location of highest occupancy in each residue.
 
     Raises:
-        InputError: If the file is missing, empty or no structure.
+        InputError: If the file is missing, empty, cut short or no structure, or a coordinate is no number.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a PDB or mmCIF file, or --pdb-id")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}; give a PDB or mmCIF file, or --pdb-id")
     try:
         source = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read as PDB or mmCIF: {reason}") from error
+        reason = str(error).splitlines()[0].rstrip(":. ") if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as PDB or mmCIF ({reason}); give a whole file, neither cut short nor edited"
+        ) from error
     if len(source) == 0 or source[0].count_atom_sites() == 0:
         raise InputError(f"{path}: empty or truncated, it holds no atoms; give a whole PDB or mmCIF file")
+    _check_coordinates(source[0], path)
     input_names = {}
     for chain in source[0]:
         for deposited in chain:
@@ -166,11 +171,18 @@ def _compute_occupancy(group: list[gemmi.Residue]) -> Callable[[gemmi.Residue], 
     return (lambda r: float(np.mean([a.occ for a in r]))) if len(group) > 1 else (lambda _: 1.0)
 
 
-def _list_links(source: gemmi.Structure) -> list[tuple[str, str]]:
-    """Residue labels at both ends of each covalent LINK."""
+def _check_coordinates(model: gemmi.Model, path: Path) -> None:
+    for site in model.all():
+        if not np.isfinite(site.atom.pos.tolist()).all():
+            place = f"{site.residue.name}:{site.chain.name}:{site.residue.seqid}"
+            raise InputError(f"{path}: atom {site.atom.name} of {place} has no coordinates; mend the file")
+
+
+def _list_links(source: gemmi.Structure) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """Residue label and atom name at both ends of each covalent LINK."""
     covalent = [c for c in source.connections if c.type == gemmi.ConnectionType.Covale]
     return [(_describe_partner(c.partner1), _describe_partner(c.partner2)) for c in covalent]
 
 
-def _describe_partner(partner: gemmi.AtomAddress) -> str:
-    return f"{partner.res_id.name}:{partner.chain_name}:{partner.res_id.seqid}"
+def _describe_partner(partner: gemmi.AtomAddress) -> tuple[str, str]:
+    return f"{partner.res_id.name}:{partner.chain_name}:{partner.res_id.seqid}", partner.atom_name

@@ -233,6 +233,15 @@ class TestBadInput:
             file.load("r1")
 
 
+def test_writing_without_the_ligand_leaves_the_file_alone(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "MD.hdf5"
+    target.write_bytes(path.read_bytes())
+    frames = mdtraj.load(str(ASSETS / "pocket.pdb"))
+    with pytest.raises(InputError, match="ligand ABC found 0 times"):
+        write_misato(target, {"r1": frames}, ligand="ABC")
+    assert target.read_bytes() == path.read_bytes()
+
+
 def test_time_and_memory_do_not_depend_on_the_size_of_the_file(
     path: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -201,6 +201,20 @@ class TestBadInput:
         with pytest.raises(TopologyMismatchError, match="ordered otherwise"):
             load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
 
+    def test_two_neighbours_swapped(self, write: Write, tiny: Complex) -> None:
+        """Bonds that are no longer than bonds can be, but not between these atoms."""
+        bonds = tiny.ligand.bonds
+        ends = np.bincount(bonds.ravel())
+        a, b = next(pair for pair in tiny.ligand.atom_indices[bonds[ends[bonds].max(axis=1) > 1]].tolist())
+
+        def swap(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.xyz[:, [a, b]] = frames.xyz[:, [b, a]]
+            return frames
+
+        path = write(".xtc", edit=swap)
+        with pytest.raises(TopologyMismatchError, match=r"nm long on average.*ordered otherwise"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+
     def test_another_number_of_atoms(self, write: Write, tiny: Complex) -> None:
         path = write(".xtc", edit=lambda frames: frames.atom_slice(range(frames.n_atoms - 3)))
         with pytest.raises(TopologyMismatchError, match="does not fit its topology"):

@@ -164,6 +164,10 @@ class TestProtein:
         prepared = prepare(write_entry(lambda x: [y.replace("GLU B 472", "GLH B 472") for y in x]))
         assert prepared.protocol["protonation_states"]["GLU:B:472"] == "GLH"
 
+    def test_states_that_the_ph_changes_are_said(self, write_entry: WriteEntry) -> None:
+        prepared = prepare(write_entry(), ph=2.0)
+        assert prepared.protocol["protonation_states"]["GLU:B:472"] == "GLH"
+
     def test_only_the_first_model_is_used(self, write_entry: WriteEntry) -> None:
         def edit(lines: list[str]) -> list[str]:
             atoms = [x for x in lines if x[:6] in ("ATOM  ", "HETATM", "TER\n")]
@@ -266,8 +270,20 @@ class TestBadInput:
     def test_link_record(self, write_entry: WriteEntry) -> None:
         link = "LINK         C1  0WC B 702                 SG  CYS B 471     1555   1555  1.80\n"
         path = write_entry(lambda x: [x[0], link.replace("SG  CYS", "SD  MET"), *x[1:]])
-        with pytest.raises(InputError, match="LINK"):
+        with pytest.raises(InputError, match=r"bonded to MET:B:471 \(C1-SD, LINK record\)"):
             prepare(path)
+
+    def test_coordinate_that_is_no_number(self, write_entry: WriteEntry) -> None:
+        path = write_entry(lambda x: [f"{y[:30]}     nan{y[38:]}" if y[12:20] == " C1  0WC" else y for y in x])
+        with pytest.raises(InputError, match="atom C1 of 0WC:B:702 has no coordinates"):
+            prepare(path)
+        expect_nothing_written(path)
+
+    def test_cut_in_the_middle_of_a_line(self, write_entry: WriteEntry) -> None:
+        path = write_entry(lambda x: [*x[:60], x[60][:40]])
+        with pytest.raises(InputError, match=r"line 61: [^:]*\); give a whole file"):
+            prepare(path)
+        expect_nothing_written(path)
 
     def test_metal_in_the_ligand(self, write_entry: WriteEntry) -> None:
         path = write_entry(lambda x: [f"{y[:76]}FE\n" if y[17:20] == "0WC" and y[76:78] == "CL" else y for y in x])
