@@ -1,19 +1,34 @@
 """Labels of a force field: the force that direct evaluation gives, turned with the frame, and none of the test part."""
 
+import dataclasses
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.cli import main
 from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.data.entries import Entry
+from openmm_neuralmd.data.trajectories import LigandTrajectory
+from openmm_neuralmd.data.windows import Split
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.registry import build_network
 from openmm_neuralmd.simulation.energies import ForceFieldModel, load_force_field_model
-from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
+from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels, split_labels
+from openmm_neuralmd.training.loop import TrainingSettings
+from openmm_neuralmd.training.objectives import compute_force_field_errors
+from openmm_neuralmd.training.predictors import make_model_predictors
+from openmm_neuralmd.training.train import train_model
+from tests.helpers import SHARED
 
 COMPLEX = get_bundled_path("complex.pdb")
+TINY = {"hidden": 16, "n_layers": 1, "n_radial": 8}
 STEP = 1e-3  # [nm]; files hold single precision
 
 
@@ -104,3 +119,102 @@ def test_protein_without_side_chains_is_refused(model, holo, bundled, tmp_path) 
     part.save_pdb(str(tmp_path / "a.pdb"))
     with pytest.raises(InputError, match=r"a\.dcd: .*whole complex"):
         compute_labels(model, tmp_path / "a.dcd", tmp_path / "a.pdb", bundled, stop=2, frame_interval=8.0)
+
+
+@pytest.fixture(scope="module")
+def shaken(holo, bundled, model, tmp_path_factory) -> tuple[LigandTrajectory, ForceFieldLabels]:
+    """A ligand whose atoms fluctuate in a protein at rest."""
+    frames = np.repeat(holo.xyz, 20, axis=0)
+    noise = np.random.default_rng(1).normal(scale=0.004, size=(20, bundled.ligand.n_atoms, 3))
+    frames[:, bundled.ligand.atom_indices] += noise
+    labels = label(model, frames, holo, bundled, tmp_path_factory.mktemp("shaken"), stop=16)
+    positions = np.concatenate([labels.positions, labels.positions[:4]])  # the test part is never read
+    return LigandTrajectory(positions, 80.0, "shaken", "0" * 64), labels
+
+
+def train(bundled: Complex, shaken, out: Path, iterations: int = 40, **options):
+    trajectory, labels = shaken
+    settings = TrainingSettings(iterations=iterations, batch_size=8, validate_every=20, learning_rate=1e-2)
+    return train_model(
+        [Entry(bundled, [trajectory])], out, kind="verlet", snapshot_interval=80.0, settings=settings, labels=[labels],
+        config=TINY, **options,
+    )  # fmt: skip
+
+
+def test_a_short_training_reduces_the_force_error(bundled, shaken) -> None:
+    """Of the frames it is trained on; 1 is the error of no force."""
+    labels, _ = split_labels([shaken[1]], [Split(12, 16, 20)], 80.0)
+    torch.manual_seed(0)
+    net = build_network("verlet", {**TINY, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0, "has_force_field": True})
+    net.force_field_scale.copy_(labels.force_square.sqrt())
+    graph, structure = build_ligand_graph(bundled), build_protein_structure(bundled, pocket_cutoff=10.0)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    errors = []
+    for _ in range(60):
+        force_error, energy_error = compute_force_field_errors(net, labels, graph, net.embed_protein(structure))
+        optimizer.zero_grad()
+        (force_error + energy_error).backward()
+        optimizer.step()
+        errors.append(force_error.item())
+    assert errors[0] == pytest.approx(1.0, abs=0.3)
+    assert min(errors[-5:]) < 0.7
+
+
+def test_file_of_two_energies(bundled, shaken, tmp_path) -> None:
+    """Labels enter the loss; the second energy moves the ligand far away in one snapshot; a resume wants the same."""
+    result = train(bundled, shaken, tmp_path / "m.pt")
+    assert result.history[-1]["training_loss"] < result.history[0]["training_loss"]
+    model = load_model(tmp_path / "m.pt")
+    assert 0.0 < model.metadata["metrics"]["relative_force_error"] < 2.0
+    assert model.metadata["training"]["force_field"]["dielectric"] == 4.0
+    plain, by_force_field = make_model_predictors(model, bundled, "VerletMD")
+    previous, current = shaken[0].snapshots[:1], shaken[0].snapshots[1:2]
+    near, far = (p.predict(previous, current, 1, [0])[0] - current for p in (plain, by_force_field))
+    assert np.abs(near).max() < 1.0 < np.abs(far).max()
+    other = dataclasses.replace(shaken[1], forces=1.1 * shaken[1].forces)
+    with pytest.raises(InputError, match="another force field"):
+        train(bundled, (shaken[0], other), tmp_path / "m.pt", resume=True)
+
+
+def test_units_and_parts_of_labels(shaken) -> None:
+    """1 kJ/mol/nm is 10 tau^2 Da A/snapshot^2, 1 kJ/mol is 100 tau^2 Da A^2/snapshot^2; energies up to a constant."""
+    labels = shaken[1]
+    training, validation = split_labels([labels], [Split(12, 16, 20)], 80.0)
+    assert (len(training.positions), len(validation.positions)) == (12, 4)
+    np.testing.assert_allclose(validation.forces, labels.forces[12:] * 10 * 80.0**2, rtol=1e-6)
+    np.testing.assert_allclose(np.diff(training.energies), np.diff(labels.energies[:12]) * 100 * 80.0**2, rtol=1e-4)
+    with pytest.raises(InputError, match="fewer than two"):
+        split_labels([labels], [Split(15, 16, 20)], 80.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kind", "sde", "--system", "s.xml"], "--kind verlet"),
+        (["--kind", "verlet", "--system", "s.xml"], "--system-top"),
+        (["--kind", "verlet", "--system-top", "s.pdb"], "needs a force field"),
+        (["--kind", "verlet", "--system", "s.xml", "--forcefield", "f.xml"], "--system holds all parameters"),
+    ],
+)
+def test_options_that_do_not_fit(words, message, tmp_path, capsys) -> None:
+    data = [get_bundled_path("r1_pocket.xtc"), "--top", get_bundled_path("pocket.pdb"), "--ligand", "0WC"]
+    assert main(["train", *map(str, data), *words, "--out", str(tmp_path / "m.pt")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(not (SHARED / "data" / "4g3e").is_dir(), reason="no MD in ../shared/data/4g3e")
+def test_command_with_the_system_that_md_ran(tmp_path, capsys) -> None:
+    """MD of the whole complex is labelled and learned from; without side chains it is refused."""
+    data = SHARED / "data" / "4g3e"
+    system = ["--system", data / "solvated_system.xml.gz", "--system-top", data / "solvated_start.pdb.gz"]
+    fast = ["--hidden", "8", "--layers", "1", "--iterations", "4", "--batch-size", "2", "--threads", "1", "--quiet"]
+    options = ["--ligand", "0WC", "--kind", "verlet", *system, *fast, "--out", tmp_path / "m.pt"]
+    whole = [data / "r1_complex_80ps.dcd", "--top", data / "complex.pdb"]
+    backbone = [data / "r1_ligand_backbone_8ps.dcd", "--top", data / "ligand_backbone.pdb"]
+    assert main(["train", *map(str, backbone + options)]) == 2
+    assert "whole complex" in capsys.readouterr().err
+    assert main(["train", *map(str, whole + options)]) == 0
+    assert "force field: 28 frames, forces of 947 kJ/mol/nm" in capsys.readouterr().out
+    assert load_model(tmp_path / "m.pt").metadata["training"]["force_field"]["parameters"] == "solvated_system.xml.gz"
