@@ -225,8 +225,8 @@ class SnapshotExtractor:
         if abs(means[worst] - self.lengths[worst]) > _BOND_TOLERANCE_NM:
             raise TopologyMismatchError(
                 f"{source}: a ligand bond is {means[worst]:.2f} nm long on average, {self.lengths[worst]:.2f} nm in "
-                "the complex: the ligand's atoms are ordered otherwise than in the topology; use topology and trajectory "
-                "of one run"
+                "the complex: the ligand's atoms are ordered otherwise than in the topology; use topology and "
+                "trajectory of one run"
             )
 
 
