@@ -18,6 +18,8 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 MAX_VIEW_FRAMES = 100
 MAX_KEPT_FRAMES = 40
 _MAX_KEPT_ON_THE_WAY = 8 * MAX_KEPT_FRAMES
+MAX_START_DISTANCE_NM = 2.0
+"""From the ligand to the nearest CA of the pocket, in a first frame without a box."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def observe(
             _superpose(chunk, selection.ca, site.ca[selection.ca_places])
         if order is None:
             order = selection.choose_order(chunk.xyz[0], site.pose)
+            _require_ligand_near(chunk, order, selection.pocket_ca, file.path.name)
         parts.append(_measure(chunk, selection, order, len(site.pocket)))
         for k in view.choose(len(chunk)):
             view.add(chunk.xyz[k, selection.view_atoms])
@@ -362,6 +365,17 @@ def _is_solvent(residue: mdtraj.core.topology.Residue) -> bool:
     names = {a.name for a in residue.atoms}
     n_heavy = sum(1 for a in residue.atoms if a.element is not None and a.element.atomic_number > 1)
     return n_heavy <= 1 and not {"N", "CA", "C"} <= names
+
+
+def _require_ligand_near(chunk: mdtraj.Trajectory, ligand: np.ndarray, pocket: np.ndarray, source: str) -> None:
+    """Without a box nothing can bring a ligand back that the first frame has in another periodic image."""
+    vectors = chunk.xyz[0, ligand][:, None] - chunk.xyz[0, pocket][None]
+    distance = float(np.linalg.norm(vectors, axis=-1).min())
+    if chunk.unitcell_vectors is None and distance > MAX_START_DISTANCE_NM:
+        raise InputError(
+            f"{source}: the ligand starts {distance:.1f} nm from its pocket, and the file holds no box: it may be in "
+            "another periodic image; write the trajectory with its box, or bring the ligand back (gmx trjconv -pbc mol)"
+        )
 
 
 def _superpose(chunk: mdtraj.Trajectory, atoms: np.ndarray, target: np.ndarray) -> None:

@@ -141,6 +141,15 @@ def test_cut_molecules_without_a_box(replica: mdtraj.Trajectory, site: BindingSi
         observe(open_trajectory(tmp_path / "a.nc", get_bundled_path("pocket.pdb")), site)
 
 
+def test_ligand_in_another_image_without_a_box(replica: mdtraj.Trajectory, site: BindingSite, tmp_path: Path) -> None:
+    away = replica[:2]
+    away.xyz[:, away.topology.select("resname '0WC'")] += 4.0
+    away.unitcell_vectors = None
+    away.save(str(tmp_path / "a.nc"))
+    with pytest.raises(InputError, match=r"no box.*another periodic image"):
+        observe(open_trajectory(tmp_path / "a.nc", get_bundled_path("pocket.pdb")), site)
+
+
 def test_another_ligand(replica: mdtraj.Trajectory, site: BindingSite, tmp_path: Path) -> None:
     other = replica[:2].atom_slice(replica.topology.select("not name Cl1"))
     with pytest.raises(TopologyMismatchError, match="another molecule than 0WC"):
