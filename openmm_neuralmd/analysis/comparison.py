@@ -195,10 +195,15 @@ def describe_overall(comparison: Comparison) -> str:
         f"Of {telling} properties {kinds} that a frozen ligand cannot pass, {comparison.run.label} is as close to MD "
         f"as MD is to itself in {len(counts[CLOSE])}, worse in {len(counts[WORSE])}, broken in {len(counts[BROKEN])}."
     ]
+    if counts[WORSE]:
+        parts.append("Worse: " + _join([j.subject.title.lower() for j in counts[WORSE]]) + ".")
     if counts[BROKEN]:
         parts.append("Broken: " + _join([j.subject.title.lower() for j in counts[BROKEN]]) + ".")
     if damaged:
         parts.append(damage)
+    lacking = [c for c in comparison.integrity if c.verdict == WORSE]
+    if lacking:
+        parts.append("The molecule itself: " + "; ".join(f"{c.title.lower()}, {c.remark}" for c in lacking) + ".")
     beaten = [j for j in judged if j.run > j.frozen]
     if beaten:
         parts.append(

@@ -71,6 +71,17 @@ def test_too_much_motion_is_worse_or_broken(parts: list[Observation], site: Bind
     assert {verdicts[k] for k in ("rmsf", "sliding_rmsf", "pair_distances", "bonds")} <= {WORSE, BROKEN}
 
 
+def test_what_is_worse_is_named(parts: list[Observation], site: BindingSite) -> None:
+    mean = parts[1].positions.mean(axis=0)
+    wild = replace(parts[1], label="wild", positions=mean + 2.0 * (parts[1].positions - mean))
+    comparison = judge(wild, [parts[0], parts[2]], site)
+    overall = describe_overall(comparison)
+    worse = [j.subject.title.lower() for j in comparison.judgements if j.verdict == WORSE]
+    checks = [c.title.lower() for c in comparison.integrity if c.verdict == WORSE]
+    assert worse
+    assert all(name in overall for name in [*worse, *checks])
+
+
 def test_slow_motion_is_seen(parts: list[Observation], site: BindingSite) -> None:
     slow = replace(parts[1], label="slow", positions=parts[1].positions[np.arange(parts[1].n_frames) // 3])
     verdicts = get_verdicts(judge(slow, [parts[0], parts[2]], site))
