@@ -83,15 +83,18 @@ def run_reference(args: argparse.Namespace) -> None:
     """Prepare and run, or go on; then say how to compare."""
     if args.threads is not None and args.threads < 1:
         raise InputError(f"--threads {args.threads}: give 1 or more")
+    files = ReferenceFiles(args.out, engine=args.engine)
+    if not args.check_energies:
+        check_folder(files, resume=args.resume, overwrite=args.force)
+    if args.resume and not args.check_energies:
+        read_record(files)  # an engine that the run was not made with need not be installed to say so
     if args.engine == "gromacs" or args.check_energies:
         find_gromacs()
     if args.engine == "openmm":
         find_platform(args.platform)
-    files = ReferenceFiles(args.out, engine=args.engine)
     if args.check_energies:
         _check_energies(args, files)
         return
-    check_folder(files, resume=args.resume, overwrite=args.force)
     molecules, record = _resume(args, files) if args.resume else _begin(args, files)
     protocol = read_protocol(record)
     bar = _ProgressBar(is_shown=not (args.quiet or args.json))

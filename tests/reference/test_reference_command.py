@@ -1,7 +1,6 @@
 """``neuralmd reference`` as its user meets it: what it refuses, in one line and with nothing left behind."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def test_other_settings_when_resuming(words: list[str], tmp_path: Path, capsys: 
         (["--time", "0.02"], "is 0.04 ps long already"),
         (["--time", "0.05"], "whole number of intervals"),
         (["--solvent", "tip3p"], "leave out the complex"),
-        (["--engine", "gromacs"], "made with --engine openmm" if shutil.which("gmx") else "gmx is not on PATH"),
+        (["--engine", "gromacs"], "made with --engine openmm"),
     ):
         assert main(["reference", "--resume", *more, *out]) == 2
         assert message in capsys.readouterr().err
