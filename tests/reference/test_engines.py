@@ -50,8 +50,11 @@ def count_frames(folder: Path) -> int:
     """Frames that are done, from what each engine writes as it goes."""
     log, gromacs = folder / "log.csv", folder / "gromacs" / "production.xtc"
     if gromacs.is_file():
-        with mdtraj.open(str(gromacs)) as file:
-            return len(file) - 1
+        try:
+            with mdtraj.open(str(gromacs)) as file:
+                return len(file) - 1
+        except OSError:  # its first frame is being written
+            return 0
     return len(log.read_text().splitlines()) - 1 if log.is_file() else 0
 
 
