@@ -36,6 +36,7 @@ from openmm_neuralmd.reference.gromacs_tools import (
 )
 from openmm_neuralmd.reference.protocol import Phase, Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
+from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.writers import write_atomically, write_json
 
 _CHECKPOINT_MINUTES = "1"
@@ -256,14 +257,26 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
     except InputError:  # not a frame yet
         return
     molecules = find_molecules(raw.topology, load_start(files), None)
+    place = load_start(files).mean(axis=0)
     pocket = np.arange(raw.topology.n_atoms)
     temporary = files.trajectory.with_name(f".tmp-{files.trajectory.name}")
     with mdtraj.open(str(temporary), "w") as target:
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
             make_whole(chunk, molecules, pocket, source.name)
+            if chunk.unitcell_vectors is not None:
+                place = _remove_jumps(chunk, place)
             later = chunk[chunk.time > 0.5 * protocol.interval_ps]
             target.write(later.xyz, time=later.time, box=later.unitcell_vectors)
     temporary.replace(files.trajectory)
+
+
+def _remove_jumps(chunk: mdtraj.Trajectory, place: np.ndarray) -> np.ndarray:
+    """Move each frame to the image nearest to the one before; ``place`` [nm] is the centre before, then after."""
+    for xyz, box in zip(chunk.xyz, chunk.unitcell_vectors, strict=True):
+        offset = xyz.mean(axis=0) - place
+        xyz += shift_to_nearest_image(offset, box) - offset
+        place = xyz.mean(axis=0)
+    return place
 
 
 def load_start(files: ReferenceFiles) -> np.ndarray:
