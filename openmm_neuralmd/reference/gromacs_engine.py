@@ -256,8 +256,8 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
         raw = open_trajectory(source, files.topology, interval=protocol.interval_ps)
     except InputError:  # not a frame yet
         return
-    molecules = find_molecules(raw.topology, load_start(files), None)
-    place = load_start(files).mean(axis=0)
+    start = load_start(files)
+    molecules, place = find_molecules(raw.topology, start, None), start.mean(axis=0)
     pocket = np.arange(raw.topology.n_atoms)
     temporary = files.trajectory.with_name(f".tmp-{files.trajectory.name}")
     with mdtraj.open(str(temporary), "w") as target:

@@ -1,11 +1,9 @@
 """A reference run through OpenMM: minimisation, equilibration and production, resumed from its last frame."""
 
 import copy
-import io
 import time
-import zipfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,10 @@ from openmm_neuralmd.reference.protocol import (
     Protocol,
 )
 from openmm_neuralmd.reference.system import MolecularSystem, convert_box
+from openmm_neuralmd.simulation.checkpoint import read_state, write_state
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.run import find_platform
-from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_atomically, write_json
+from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json
 
 _MINIMISATION_STEPS = 500
 _EQUILIBRATION_PARTS = 20  # of each phase: rungs of the heating ladder, progress and checkpoints
@@ -45,9 +44,7 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Replace the checkpoint file in one go."""
-        content = io.BytesIO()
-        np.savez(content, **vars(self))
-        write_atomically(path, content.getvalue())
+        write_state(path, vars(self))
 
 
 def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
@@ -56,11 +53,8 @@ def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
     Raises:
         InputError: If it is damaged or of another system.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            found = Checkpoint(int(data["step"]), data["positions"], data["velocities"], data["box"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged checkpoint ({error}); start again (--force)") from error
+    data = read_state(path, (f.name for f in fields(Checkpoint)))
+    found = Checkpoint(int(data["step"]), data["positions"], data["velocities"], data["box"])
     if found.positions.shape != (n_atoms, 3) or found.velocities.shape != (n_atoms, 3):
         raise InputError(f"{path}: of {len(found.positions)} atoms, the system has {n_atoms}; start again (--force)")
     return found

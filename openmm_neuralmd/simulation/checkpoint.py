@@ -5,8 +5,10 @@ All else is rigid or drawn by counter, so nothing of OpenMM's opaque, platform-b
 
 import io
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +38,27 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Replace the checkpoint file in one go."""
-        content = io.BytesIO()
-        np.savez(content, **vars(self))
-        write_atomically(path, content.getvalue())
+        write_state(path, vars(self))
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write numbers, text and arrays by name, in one go."""
+    content = io.BytesIO()
+    np.savez(content, **state)
+    write_atomically(path, content.getvalue())
+
+
+def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """What ``write_state`` wrote under these names, all as arrays.
+
+    Raises:
+        InputError: If the file is damaged or lacks one of them.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: damaged checkpoint ({error}); start again (--force)") from error
 
 
 def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
@@ -47,18 +67,9 @@ def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
     Raises:
         InputError: If it is damaged or of another ligand.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            found = Checkpoint(
-                snapshot=int(data["snapshot"]),
-                step=int(data["step"]),
-                positions=data["positions"],
-                velocities=data["velocities"],
-                vibration=data["vibration"],
-                row=str(data["row"]),
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged checkpoint ({error}); start again (--force)") from error
+    data = read_state(path, (f.name for f in fields(Checkpoint)))
+    numbers = {"snapshot": int(data.pop("snapshot")), "step": int(data.pop("step")), "row": str(data.pop("row"))}
+    found = Checkpoint(**numbers, **data)  # type: ignore[arg-type]
     if {found.positions.shape, found.velocities.shape, found.vibration.shape} != {(n_atoms, 3)}:
         raise InputError(
             f"{path}: {len(found.positions)} atoms, the ligand has {n_atoms}; resume with the same complex"

@@ -28,7 +28,7 @@ def permute(ligand: LigandGraph, order: np.ndarray) -> LigandGraph:
     """The same molecule with new names, its atom k being the old atom order[k]."""
     place = np.argsort(order)
     return LigandGraph(
-        "XXX",
+        "NEW",
         tuple(f"X{k}" for k in range(len(order))),
         ligand.atomic_numbers[order],
         place[ligand.bonds],
