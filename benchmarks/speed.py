@@ -23,7 +23,8 @@ import torch
 from openmm.app import Element
 
 from openmm_neuralmd.complex import Complex, Protein, load_bundled_complex
-from openmm_neuralmd.models.export import BoundModel, load_bundled_model
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import load_bundled_model
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas

@@ -24,6 +24,7 @@ from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.interface import (
     LigandGraph,
@@ -219,57 +220,6 @@ class _WholeSystem(nn.Module):
         for k in (2, 1, 0):
             difference = difference - torch.round(difference[:, k : k + 1] / box[k, k]) * box[k]
         return difference
-
-
-@dataclass(frozen=True)
-class BoundModel:
-    """A model bound to one complex; the protein is embedded once, here.
-
-    Attributes:
-        n_atoms: Ligand heavy atoms.
-        n_noise: Independent normals a step, 0 for a Newtonian model.
-        friction: gamma [1/snapshot].
-        snapshot_interval: [ps].
-        masses: Of the elements [Da], (n_atoms,).
-        scheme, steps_per_snapshot: The defaults the model was trained for.
-        path, sha256: The model file.
-        dtype: Of the network; positions may come in a finer one.
-        module: Frozen TorchScript module; its ``forward`` maps positions from ``origin`` [A], (R, N, 3), to forces.
-        origin: A place in the pocket [A], float64, (3,). Far from zero single precision would round positions: at
-            60 A by 4e-6 A, which bond projections multiply.
-    """
-
-    n_atoms: int
-    n_noise: int
-    friction: float
-    snapshot_interval: float
-    masses: Tensor
-    scheme: str
-    steps_per_snapshot: int
-    path: Path
-    sha256: str
-    dtype: torch.dtype
-    module: Any
-    origin: Tensor
-
-    def compute_force(self, positions: Tensor) -> Tensor:
-        """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
-        return self.module(self._enter(positions))
-
-    def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
-        """Force as above and B(x) xi [A/snapshot^1.5], (R, N, 3), for standard normals (R, n_noise)."""
-        return self.module.compute_force_and_noise(self._enter(positions), increments)
-
-    def map_velocities(self, positions: Tensor, velocities: Tensor) -> Tensor:
-        """Initial velocities [A/snapshot] from those at hand, both (R, N, 3), at positions [A]."""
-        return self.module.map_velocities(self._enter(positions), velocities)
-
-    def compute_vibration(self, positions: Tensor, normals: Tensor) -> Tensor:
-        """Vibration [A], (R, N, 3), about positions with ideal bonds, for standard normals (R, 3N)."""
-        return self.module.compute_vibration(self._enter(positions), normals)
-
-    def _enter(self, positions: Tensor) -> Tensor:
-        return (positions - self.origin.to(positions.dtype)).to(self.dtype)
 
 
 @dataclass(frozen=True)

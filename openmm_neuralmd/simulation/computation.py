@@ -13,7 +13,8 @@ import torch
 
 from openmm_neuralmd.complex import Complex, Ligand
 from openmm_neuralmd.errors import ModelContractError, NonFiniteStateError, ProjectionError
-from openmm_neuralmd.models.export import BoundModel, load_model
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.imaging import LigandImage
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.noise import draw_increments
@@ -156,7 +157,7 @@ class LigandComputation:
             x = torch.from_numpy(ANGSTROM_PER_NM * positions).unsqueeze(0)
             if stage == Stage.ACCELERATION and model.n_noise > 0:
                 increments = draw_increments(self._settings["seed"], step, model.n_noise)
-                force, noise = model.compute_force_and_noise(x, torch.from_numpy(increments).to(model.dtype)[None])
+                force, noise = model.compute_force_and_noise(x, torch.from_numpy(increments)[None])
                 scale = (timestep / model.snapshot_interval) ** -0.5
                 # summed in double precision as in solvers: rounding is the one difference that could grow between them
                 acceleration = (force / model.masses[:, None]).double() + scale * noise.double()
@@ -182,7 +183,7 @@ class LigandComputation:
         normals = draw_increments(self._settings["seed"], step, model.n_noise + positions.size)[model.n_noise :]
         with torch.inference_mode():
             x = torch.from_numpy(ANGSTROM_PER_NM * positions).unsqueeze(0)
-            vibration = model.compute_vibration(x, torch.from_numpy(normals).to(model.dtype)[None])
+            vibration = model.compute_vibration(x, torch.from_numpy(normals)[None])
         self.last_vibration = vibration[0].to(torch.float64).numpy() / ANGSTROM_PER_NM
         return self.last_vibration
 
@@ -214,7 +215,7 @@ def map_velocities(model: BoundModel, positions: np.ndarray, velocities: np.ndar
     factor = compute_velocity_factor(model.snapshot_interval)
     with torch.inference_mode():
         x = torch.from_numpy(ANGSTROM_PER_NM * positions.reshape(shape))
-        v = torch.from_numpy(velocities.reshape(shape) / factor).to(model.dtype)
+        v = torch.from_numpy(velocities.reshape(shape) / factor)
         mapped = model.map_velocities(x, v)
     return factor * mapped.to(torch.float64).numpy().reshape(positions.shape)
 

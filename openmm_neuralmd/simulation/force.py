@@ -16,7 +16,8 @@ from openmm import unit
 
 from openmm_neuralmd.complex import Complex, Ligand
 from openmm_neuralmd.errors import InputError, ModelContractError
-from openmm_neuralmd.models.export import BoundModel, Model, build_whole_system_module
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.simulation.computation import (
     STAGE_PARAMETER,
     TIMESTEP_PARAMETER,

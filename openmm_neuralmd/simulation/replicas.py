@@ -14,7 +14,7 @@ from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.models.export import BoundModel
+from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.dynamics import Dynamics
@@ -90,11 +90,11 @@ def make_dynamics(model: BoundModel) -> Dynamics:
         return (model.compute_force(x) / masses).to(x.dtype)
 
     def compute_acceleration_and_noise(x: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
-        force, noise = model.compute_force_and_noise(x, increments.to(model.dtype))
+        force, noise = model.compute_force_and_noise(x, increments)
         return (force / masses).to(x.dtype), noise.to(x.dtype)
 
     def compute_vibration(x: Tensor, normals: Tensor) -> Tensor:
-        return model.compute_vibration(x, normals.to(model.dtype)).to(x.dtype)
+        return model.compute_vibration(x, normals).to(x.dtype)
 
     return Dynamics(
         compute_acceleration,

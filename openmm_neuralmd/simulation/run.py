@@ -19,7 +19,8 @@ import openmm_neuralmd
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.applicability import assess_applicability
-from openmm_neuralmd.models.export import BoundModel, Model
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.conversion import check_formats, write_copies

@@ -93,6 +93,36 @@ def test_double_precision_agrees_with_single(model_file, bundled):
     torch.testing.assert_close(model.bind(bundled).compute_force(x.float()).double(), double, rtol=1e-3, atol=1e-4)
 
 
+def test_any_precision_of_input_gives_the_same(model_file, bundled):
+    bound = load_model(model_file).bind(bundled)
+    x = torch.from_numpy(bundled.ligand.positions * 10.0)[None]
+    generator = torch.Generator().manual_seed(0)
+    xi, normals = torch.randn(1, bound.n_noise, generator=generator), torch.randn(1, 81, generator=generator)
+    with torch.inference_mode():
+        for _ in range(3):  # compiled code is specialised after its first calls
+            single, double = (bound.compute_force_and_noise(x, v) for v in (xi, xi.double()))
+            torch.testing.assert_close(double, single, rtol=0, atol=0)
+            torch.testing.assert_close(
+                bound.compute_vibration(x, normals.double()), bound.compute_vibration(x, normals)
+            )
+            torch.testing.assert_close(bound.map_velocities(x, x), bound.map_velocities(x, x.float()))
+
+
+def test_wrong_shapes_are_refused(model_file, bundled):
+    bound = load_model(model_file).bind(bundled)
+    x = torch.from_numpy(bundled.ligand.positions * 10.0)[None]
+    for call in (
+        lambda: bound.compute_force(x[:, :26]),
+        lambda: bound.compute_force(x[0]),
+        lambda: bound.compute_force_and_noise(x, torch.zeros(1, bound.n_noise - 1)),
+        lambda: bound.compute_force_and_noise(x, torch.zeros(2, bound.n_noise)),
+        lambda: bound.compute_vibration(x, torch.zeros(1, 80)),
+        lambda: bound.map_velocities(x, x[0]),
+    ):
+        with pytest.raises(ModelContractError, match="of shape"):
+            call()
+
+
 def test_missing_file():
     with pytest.raises(InputError, match="no such model file"):
         load_model("nowhere.pt")

@@ -9,7 +9,8 @@ import torch
 from openmm import Platform
 
 from openmm_neuralmd.complex import Complex, load_bundled_complex
-from openmm_neuralmd.models.export import BoundModel, load_model
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas
