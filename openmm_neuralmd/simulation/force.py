@@ -26,7 +26,7 @@ from openmm_neuralmd.simulation.computation import (
     StepSettings,
 )
 from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
-from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
+from openmm_neuralmd.simulation.rigid import MOVERS, HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.solvers.noise import check_seed
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
@@ -40,14 +40,6 @@ BACKENDS = {
 _PROBE_TOLERANCE = 1e-4
 _log = logging.getLogger(__name__)
 _N_FORCE_GROUPS = 32
-_MOVERS = (
-    "CMMotionRemover",
-    "AndersenThermostat",
-    "MonteCarloBarostat",
-    "MonteCarloAnisotropicBarostat",
-    "MonteCarloFlexibleBarostat",
-    "MonteCarloMembraneBarostat",
-)
 
 
 class NeuralMDForce(mm.PythonForce):
@@ -271,7 +263,7 @@ def _make_python_torch_force(
 
 
 def _refuse_movers(forces: list[mm.Force]) -> None:
-    movers = [(k, type(f).__name__) for k, f in enumerate(forces) if type(f).__name__ in _MOVERS]
+    movers = [(k, type(f).__name__) for k, f in enumerate(forces) if type(f).__name__ in MOVERS]
     if movers:
         names = ", ".join(f"{name} (force {k})" for k, name in movers)
         calls = "; ".join(f"system.removeForce({k})" for k, _ in reversed(movers))

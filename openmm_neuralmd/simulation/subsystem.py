@@ -4,8 +4,8 @@ import numpy as np
 import openmm as mm
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.simulation.rigid import MOVERS
 
-_IGNORED = ("CMMotionRemover", "AndersenThermostat", "MonteCarloBarostat", "MonteCarloAnisotropicBarostat")
 _READ = ("HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce", "CMAPTorsionForce", "NonbondedForce")
 _SPRING = 284512.0
 """[kJ/mol/nm^2], Amber's C-H bond (340 kcal/mol/A^2), in place of constrained lengths."""
@@ -17,7 +17,7 @@ def check_forces(system: mm.System, source: str) -> None:
     Raises:
         InputError: If one is of another kind, or depends on global parameters.
     """
-    others = sorted({f.__class__.__name__ for f in system.getForces()} - {*_READ, *_IGNORED})
+    others = sorted({f.__class__.__name__ for f in system.getForces()} - {*_READ, *MOVERS})
     if others:
         raise InputError(
             f"{source}: holds {', '.join(others)}; energies can be cut out of {', '.join(_READ)} only: give a System "

@@ -262,6 +262,10 @@ class TestExistingSystems:
             mm.CMMotionRemover(),
             mm.MonteCarloBarostat(1, 300),
             mm.MonteCarloAnisotropicBarostat(mm.Vec3(1, 1, 1), 300),
+            mm.MonteCarloFlexibleBarostat(1, 300),
+            mm.MonteCarloMembraneBarostat(
+                1, 0, 300, mm.MonteCarloMembraneBarostat.XYIsotropic, mm.MonteCarloMembraneBarostat.ZFree
+            ),
             mm.AndersenThermostat(300, 1),
         ],
         ids=lambda f: type(f).__name__,
