@@ -96,13 +96,17 @@ class Protein:
 
 @dataclass(frozen=True)
 class Complex:
-    """A ligand in its protein: topology (``openmm.app.Topology``), positions [nm] (n_atoms, 3) and both parts."""
+    """A ligand in its protein: topology (``openmm.app.Topology``), positions [nm] (n_atoms, 3) and both parts.
+
+    ``source`` says where it comes from, ``notes`` what was guessed or left out on reading it.
+    """
 
     topology: Any
     positions: np.ndarray
     ligand: Ligand
     protein: Protein
     source: str = field(default="", compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_topology(cls, topology: Any, positions: Any, ligand: str, *, sdf: str | Path | None = None) -> "Complex":
@@ -127,7 +131,7 @@ class Complex:
             )
         if not np.isfinite(xyz).all():
             raise InputError("positions hold NaN or infinity: give finite coordinates")
-        residue = _select_ligand(topology, ligand)
+        residue = select_residue(topology, ligand)
         return cls(topology, xyz, _build_ligand(topology, residue, xyz, sdf), _build_protein(topology, residue, xyz))
 
     def with_ligand_positions(self, positions: np.ndarray) -> "Complex":
@@ -199,11 +203,17 @@ def _as_nanometers(positions: Any) -> np.ndarray:
     return np.array(positions, dtype=np.float64)
 
 
-def _describe(residue: Any) -> str:
+def describe_residue(residue: Any) -> str:
+    """NAME:CHAIN:NUMBER of a residue of an OpenMM topology."""
     return f"{residue.name}:{residue.chain.id}:{residue.id}"
 
 
-def _select_ligand(topology: Any, selection: str) -> Any:
+def select_residue(topology: Any, selection: str) -> Any:
+    """The residue of an OpenMM topology that NAME, NAME:CHAIN or NAME:CHAIN:NUMBER names.
+
+    Raises:
+        InputError: If there is none or several; the message lists what could be the ligand.
+    """
     name, *place = selection.split(":")
     candidates = [r for r in topology.residues() if not is_reserved_name(r.name)]
     if is_reserved_name(name):
@@ -214,10 +224,10 @@ def _select_ligand(topology: Any, selection: str) -> Any:
     for attribute, wanted in zip((lambda r: r.chain.id, lambda r: r.id), place, strict=False):
         found = [r for r in found if attribute(r) == wanted]
     if not found:
-        listing = ", ".join(_describe(r) for r in candidates[:12]) or "no residue that could be a ligand"
+        listing = ", ".join(describe_residue(r) for r in candidates[:12]) or "no residue that could be a ligand"
         raise InputError(f"ligand {selection!r} not found; the structure holds {listing}")
     if len(found) > 1:
-        listing = ", ".join(_describe(r) for r in found[:12])
+        listing = ", ".join(describe_residue(r) for r in found[:12])
         raise InputError(f"ligand {selection!r} found {len(found)} times ({listing}); choose one as NAME:CHAIN:NUMBER")
     return found[0]
 
@@ -237,7 +247,9 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
     atoms = list(residue.atoms())
     unknown = [a.name for a in atoms if a.element is None]
     if unknown:
-        raise InputError(f"ligand {_describe(residue)}: atoms {', '.join(unknown)} have no element; fix columns 77-78")
+        raise InputError(
+            f"ligand {describe_residue(residue)}: atoms {', '.join(unknown)} have no element; fix columns 77-78"
+        )
     heavy = [a for a in atoms if a.element.atomic_number > 1]
     index = {a.index: k for k, a in enumerate(heavy)}
     pose = xyz[[a.index for a in heavy]]
@@ -250,7 +262,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
     if parents.keys() != {a.index for a in hydrogens} and len(heavy):
         for atom in hydrogens:  # no CONECT records: a hydrogen belongs to the nearest heavy atom
             parents.setdefault(atom.index, int(np.argmin(np.linalg.norm(pose - xyz[atom.index], axis=1))))
-    _check_molecule(_describe(residue), len(heavy), bonds)
+    _check_molecule(describe_residue(residue), len(heavy), bonds)
     return Ligand(
         name=residue.name,
         atomic_numbers=elements,
@@ -277,9 +289,10 @@ def _read_bonds(
     for bond in topology.bonds():
         a, b = bond[0].index, bond[1].index
         if (a in members) != (b in members):
+            own, partner = bond if a in members else (bond[1], bond[0])
             raise InputError(
-                f"ligand {_describe(residue)} is bonded to {_describe((bond[0] if b in members else bond[1]).residue)} "
-                f"({bond[0].name}-{bond[1].name}): covalent ligands are not supported"
+                f"ligand {describe_residue(residue)} is bonded to {describe_residue(partner.residue)} "
+                f"({own.name}-{partner.name}): covalent ligands are not supported"
             )
         if a in index and b in index:
             bonds.append((index[a], index[b]))

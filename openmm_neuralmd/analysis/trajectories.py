@@ -16,11 +16,11 @@ import mdtraj
 import numpy as np
 
 from openmm_neuralmd.analysis.netcdf import open_cut_netcdf
+from openmm_neuralmd.analysis.topologies import describe_error, load_topology
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
-_HEAVIEST_HYDROGEN = 4.5  # [Da]
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
 
@@ -140,73 +140,6 @@ def open_trajectory(
     )
 
 
-def load_topology(path: Path) -> tuple[mdtraj.Topology, np.ndarray | None]:
-    """Topology, and positions [nm], (n_atoms, 3), where the file has them.
-
-    Raises:
-        InputError: If the file is missing or unreadable.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a topology")
-    try:
-        if path.suffix.lower() == ".tpr":
-            return _load_tpr(path), None
-        if path.suffix.lower() in (".prmtop", ".parm7", ".prm7", ".psf"):
-            return mdtraj.load_topology(str(path)), None
-        frame = mdtraj.load_frame(str(path), 0) if path.suffix.lower() in (".h5", ".hdf5") else mdtraj.load(str(path))
-    except InputError:
-        raise
-    except IndexError as error:  # mdtraj's of a PDB file without an ATOM record
-        raise InputError(f"{path}: holds no atoms that could be read; give a topology") from error
-    except Exception as error:  # readers raise whatever the damage led to
-        raise InputError(f"{path}: cannot be read as a topology: {_say(error)}") from error
-    return frame.topology, frame.xyz[0].astype(np.float64)
-
-
-def _load_tpr(path: Path) -> mdtraj.Topology:
-    try:
-        import MDAnalysis
-    except ImportError as error:
-        raise InputError(f"{path}: TPR files need MDAnalysis: pip install 'openmm_neuralmd[gromacs]'") from error
-    universe = MDAnalysis.Universe(str(path))
-    bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
-    elements = guess_elements(universe.atoms.masses, bonds)
-    if hasattr(universe.atoms, "elements"):
-        known = mdtraj.element.Element._elements_by_symbol
-        elements = [known.get(s.upper(), e) for s, e in zip(universe.atoms.elements, elements, strict=True)]
-    topology = mdtraj.Topology()
-    atoms: list[Any] = []
-    for segment in universe.segments:
-        chain = topology.add_chain()
-        for old in segment.residues:
-            residue = topology.add_residue(old.resname, chain, resSeq=int(old.resid), segment_id=str(segment.segid))
-            for atom in old.atoms:
-                atoms.append(topology.add_atom(atom.name, elements[atom.index], residue))
-    for a, b in bonds:
-        topology.add_bond(atoms[a], atoms[b])
-    return topology
-
-
-def guess_elements(masses: np.ndarray, bonds: np.ndarray) -> list[Any]:
-    """mdtraj elements of nearest mass; up to 4.5 Da is hydrogen, whose surplus goes back to what it is bonded to.
-
-    Args:
-        masses: [Da], (n_atoms,); hydrogens may have been made heavy at the cost of their neighbours.
-        bonds: Atom pairs, (n_bonds, 2).
-    """
-    light = (masses > 0.5) & (masses < _HEAVIEST_HYDROGEN)
-    own = np.where(light, mdtraj.element.hydrogen.mass, masses)
-    for a, b in np.asarray(bonds).reshape(-1, 2).tolist():
-        if light[a] != light[b]:
-            hydrogen, heavy = (a, b) if light[a] else (b, a)
-            own[heavy] += masses[hydrogen] - mdtraj.element.hydrogen.mass
-    elements = sorted(mdtraj.element.Element._elements_by_symbol.values(), key=lambda e: -e.mass)
-    known = {e.number: e for e in elements if e.mass}  # of isotopes the lightest: deuterium is hydrogen
-    table = [known[number] for number in sorted(known)]
-    nearest = np.abs(own[:, None] - np.array([e.mass for e in table])).argmin(axis=1)
-    return [mdtraj.element.virtual if m <= 0.5 else table[k] for m, k in zip(own, nearest, strict=True)]
-
-
 def _read_chunks(
     path: Path, topology: mdtraj.Topology, atoms: np.ndarray | None, notes: list[str], size: int = CHUNK_FRAMES
 ) -> Iterator[mdtraj.Trajectory]:
@@ -221,8 +154,8 @@ def _read_chunks(
             except Exception as error:
                 if atoms is None and n_read == 0 and ("atom" in str(error) or "shape" in str(error)):
                     raise TopologyMismatchError(
-                        f"{path}: does not fit its topology of {topology.n_atoms} atoms ({_say(error)}); give the "
-                        "topology this trajectory was written with"
+                        f"{path}: does not fit its topology of {topology.n_atoms} atoms ({describe_error(error)}); "
+                        "give the topology this trajectory was written with"
                     ) from error
                 if size > 1 and _can_seek(file, n_read):  # the chunk ran into the damage
                     size = 1  # take its good frames one by one
@@ -260,7 +193,7 @@ def _open(path: Path) -> tuple[Any, int]:
                     raise
                 file, promised = open_cut_netcdf(path)
     except Exception as error:
-        raise InputError(f"{path}: cannot be read as a trajectory: {_say(error)}") from error
+        raise InputError(f"{path}: cannot be read as a trajectory: {describe_error(error)}") from error
     if not (hasattr(file, "read_as_traj") and hasattr(file, "seek")):
         raise InputError(f"{path}: not a trajectory format; give DCD, XTC, TRR, NetCDF or HDF5 (mdconvert makes them)")
     return file, _read_dcd_header(path)[0] if path.suffix.lower() == ".dcd" else promised
@@ -317,8 +250,3 @@ def _read_interval(path: Path, first: mdtraj.Trajectory) -> float:
     if not 0.0 < interval < 1e6:
         raise InputError(f"{path}: does not say how far its frames are apart; give the interval in ps (--interval)")
     return interval
-
-
-def _say(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last

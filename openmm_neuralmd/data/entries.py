@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from openmm_neuralmd.complex import Complex, load_complex
+from openmm_neuralmd.analysis.structures import load_structure
+from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, NeuralMDError
@@ -71,13 +72,21 @@ def load_table(
     for line, row in _read_rows(path):
         try:
             files = {key: str(path.parent / row[key]) for key in ("trajectory", "top", "sdf", "complex") if row[key]}
-            source = files.get("complex", files.get("top"))
+            own = row["trajectory"] if row["trajectory"].endswith((".h5", ".hdf5")) else None
+            source = files.get("complex", files.get("top", own and files["trajectory"]))
             if source is None:
                 raise InputError("give a topology (top) or the rigid protein with its ligand (complex)")
             entries = parts.setdefault(row["part"] or PARTS[0], {})
             key = (source, row["ligand"], row["sdf"])
             if key not in entries:
-                entries[key] = Entry(load_complex(source, row["ligand"], sdf=files.get("sdf")), [])
+                complex_ = load_structure(
+                    source,
+                    row["ligand"],
+                    sdf=files.get("sdf"),
+                    trajectory=None if "complex" in files else files["trajectory"],
+                    frame_interval=_read_interval(row["interval"]) or frame_interval,
+                )
+                entries[key] = Entry(complex_, [])
             trajectory = load_ligand_trajectory(
                 files["trajectory"],
                 files.get("top"),

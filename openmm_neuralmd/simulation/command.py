@@ -7,8 +7,9 @@ from contextlib import closing
 
 from tqdm import tqdm
 
+from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
-from openmm_neuralmd.complex import Complex, is_prepared, load_bundled_complex, load_complex, load_prepared_complex
+from openmm_neuralmd.complex import Complex, is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
@@ -23,7 +24,7 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         "complex",
         nargs="?",
         metavar="COMPLEX",
-        help="folder of `neuralmd prepare`, or PDB or mmCIF file (default: 4G3E)",
+        help="folder of `neuralmd prepare`, or PDB, mmCIF, GRO or TPR file (default: 4G3E)",
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", metavar="F", help="the ligand's bonds and ideal geometry, atoms in the PDB's order")
@@ -55,6 +56,8 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
 def run_simulate(args: argparse.Namespace) -> None:
     """Simulate, then print where everything is."""
     complex_ = _load_complex(args)
+    for note in complex_.notes:
+        print(f"note: {note}", file=sys.stderr)
     model = load_bundled_model(args.model) if args.model in BUNDLED else load_model(args.model)
     bar = _ProgressBar(args.snapshots, is_shown=not (args.quiet or args.json))
     with closing(bar):
@@ -129,4 +132,4 @@ def _load_complex(args: argparse.Namespace) -> Complex:
         return load_prepared_complex(args.complex)
     if args.ligand is None:
         raise InputError(f"{args.complex}: which residue is the ligand? say --ligand NAME or NAME:CHAIN:NUMBER")
-    return load_complex(args.complex, args.ligand, sdf=args.sdf)
+    return load_structure(args.complex, args.ligand, sdf=args.sdf)

@@ -19,7 +19,7 @@ from openmm import Platform, app, unit
 from openmm_neuralmd.analysis.energetics import Interaction
 from openmm_neuralmd.analysis.ligand import select_ligand
 from openmm_neuralmd.analysis.site import list_residues
-from openmm_neuralmd.analysis.trajectories import load_topology
+from openmm_neuralmd.analysis.topologies import load_topology
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.simulation.subsystem import check_forces, check_ligand, cut_system
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
-from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_complex, load_prepared_complex
+from openmm_neuralmd.analysis.structures import load_structure
+from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
@@ -30,9 +31,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--complex",
         dest="complex_file",
-        metavar="PDB",
-        help="rigid protein and ligand pose to superpose on: a PDB file, a folder of neuralmd prepare, or 'bundled', "
-        "which is 4G3E (default: TOP itself)",
+        metavar="FILE",
+        help="rigid protein and ligand pose to superpose on: PDB, GRO, TPR, a folder of neuralmd prepare, or 'bundled' "
+        "(4G3E; default: TOP itself)",
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", help="the ligand's bonds and ideal geometry, atoms in the topology's order")
@@ -77,7 +78,7 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
     else:
         data = _load_misato(args, part)
     for entry in (entry for entries in data.parts.values() for entry in entries):
-        for note in (note for trajectory in entry.trajectories for note in trajectory.notes):
+        for note in (*entry.complex.notes, *(note for trajectory in entry.trajectories for note in trajectory.notes)):
             print(f"note: {note}", file=sys.stderr)
     _print_skipped(data.skipped)
     return data
@@ -89,10 +90,16 @@ def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
     elif args.complex_file and args.ligand is None and args.sdf is None and is_prepared(args.complex_file):
         complex_ = load_prepared_complex(args.complex_file)
     else:
-        source = args.complex_file or args.top
+        source = args.complex_file or args.top or next((p for p in paths if p.endswith((".h5", ".hdf5"))), None)
         if source is None or args.ligand is None:
             raise InputError("give --ligand, and --top or --complex: which residue is the ligand, and in which protein")
-        complex_ = load_complex(source, args.ligand, sdf=args.sdf)
+        complex_ = load_structure(
+            source,
+            args.ligand,
+            sdf=args.sdf,
+            trajectory=None if args.complex_file else paths[0],
+            frame_interval=args.interval,
+        )
     superpose = args.superpose or "pocket"
     trajectories = [
         load_ligand_trajectory(path, args.top, complex_, frame_interval=args.interval, superpose_on=superpose)

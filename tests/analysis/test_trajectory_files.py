@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.analysis.topologies import guess_elements
 from openmm_neuralmd.analysis.trajectories import (
     CHUNK_FRAMES,
     TrajectoryFile,
-    guess_elements,
     open_run,
     open_trajectory,
 )

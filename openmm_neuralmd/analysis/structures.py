@@ -1,0 +1,182 @@
+"""A complex from whatever topology file there is: GROMACS' GRO and TPR, Amber's prmtop, HDF5, besides PDB and mmCIF.
+
+These know less than a prepared complex: a GRO file no elements and no bonds, a TPR or prmtop file bonds without orders,
+a prmtop file no coordinates, and a frame of a run may be cut by its box and full of water. What is missing is taken
+from an SDF file, or guessed from names, distances and hydrogens; the complex's notes say which.
+"""
+
+import string
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.spatial import cKDTree
+
+from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bonds
+from openmm_neuralmd.analysis.topologies import WATERS, StructureFile, load_structure_file
+from openmm_neuralmd.analysis.trajectories import open_trajectory
+from openmm_neuralmd.chemistry import perceive_bond_orders
+from openmm_neuralmd.complex import Complex, describe_residue, load_complex, select_residue
+from openmm_neuralmd.errors import InputError
+
+SUFFIXES = (".gro", ".tpr", ".prmtop", ".parm7", ".prm7", ".psf", ".h5", ".hdf5")
+"""Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""
+_CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
+_BOX_IONS = ("Na", "Cl", "K")
+_MAX_BONDS = {1: 1, 9: 1, 17: 1, 35: 1, 53: 1, 8: 2, 5: 4, 6: 4, 7: 4, 14: 4, 15: 5, 16: 6}
+_COVALENT_NM = 0.02  # beyond the sum of the covalent radii
+
+
+def load_structure(
+    path: str | Path,
+    ligand: str,
+    *,
+    sdf: str | Path | None = None,
+    trajectory: str | Path | None = None,
+    frame_interval: float | None = None,
+) -> Complex:
+    """Read a complex from a file of any engine; water and the ions Na, Cl and K of other files than PDB are left out.
+
+    Args:
+        path: PDB or mmCIF (as ``load_complex``), GRO, TPR, prmtop, PSF or HDF5.
+        ligand: Residue name, ``NAME:CHAIN`` or ``NAME:CHAIN:NUMBER``.
+        sdf: The ligand's bonds, their orders and ideal geometry.
+        trajectory: Its first frame is the pose where ``path`` holds no coordinates.
+        frame_interval: Of ``trajectory`` [ps], where it does not say it.
+
+    Raises:
+        InputError: If a file is missing or unreadable, there are no coordinates, an element cannot be right, or as in
+            ``Complex.from_topology``.
+        TopologyMismatchError: As in ``Complex.from_topology``.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        return load_complex(path, ligand, sdf=sdf)
+    file = load_structure_file(path)
+    notes: list[str] = []
+    if file.positions is None:
+        if trajectory is None:
+            raise InputError(
+                f"{path}: holds no coordinates; give the complex as PDB, mmCIF or GRO (of Amber files ambpdb makes one)"
+            )
+        frames = open_trajectory(trajectory, path, interval=frame_interval)
+        file = StructureFile(file.topology, frames.positions, frames.cell)
+        notes.append(f"{path.name} holds no coordinates: the pose is the first frame of {Path(trajectory).name}")
+    file = _leave_out_solvent(file, path.name, notes)
+    positions = _mend(file)
+    for chain, letter in zip(file.topology.chains, _CHAIN_LETTERS, strict=False):
+        chain.chain_id = chain.chain_id or letter
+    topology = file.topology.to_openmm()
+    residue = select_residue(topology, ligand)
+    if path.suffix.lower() == ".gro":
+        notes.append(f"{path.name} holds no elements: they were read from the atoms' names")
+    bonded = {a.index for bond in topology.bonds() for a in bond}
+    if bonded.isdisjoint(a.index for a in residue.atoms()):
+        _add_bonds(topology, residue, positions, path.name)
+        if sdf is None:
+            notes.append(f"{path.name} holds no bonds of the ligand: they were perceived from distances")
+    complex_ = Complex.from_topology(topology, positions, ligand, sdf=sdf)
+    if complex_.ligand.bond_orders is None:
+        complex_ = _add_bond_orders(complex_, notes)
+    return replace(complex_, source=str(path), notes=(*complex_.notes, *notes))
+
+
+def _leave_out_solvent(file: StructureFile, name: str, notes: list[str]) -> StructureFile:
+    assert file.positions is not None
+    waters, ions = [], []
+    for residue in file.topology.residues:
+        if residue.is_water or residue.name.upper() in WATERS:
+            waters.append(residue)
+        elif residue.n_atoms == 1 and residue.atom(0).element.symbol in _BOX_IONS:
+            ions.append(residue)
+    if not waters and not ions:
+        return file
+    left_out = {atom.index for residue in (*waters, *ions) for atom in residue.atoms}
+    kept = np.array([k for k in range(file.topology.n_atoms) if k not in left_out], dtype=np.int64)
+    parts = [(len(waters), "waters"), (len(ions), "ions (Na, Cl, K)")]
+    notes.append(f"{name}: {' and '.join(f'{n} {what}' for n, what in parts if n)} left out of the rigid surroundings")
+    return StructureFile(file.topology.subset(kept), file.positions[kept], file.cell)
+
+
+def _mend(file: StructureFile) -> np.ndarray:
+    """Positions [nm], (n_atoms, 3), of whole residues side by side, where the box has cut or scattered them.
+
+    Residues are joined to the nearest one, along a minimum spanning tree of the distances between the images nearest to
+    each other: a peptide is followed along its chain, a ligand goes to its pocket.
+    """
+    assert file.positions is not None
+    if file.cell is None:
+        return file.positions
+    residues = [[a.index for a in r.atoms] for r in file.topology.residues]
+    centres = np.array(
+        [next((a.index for a in r.atoms if a.name == "CA"), r.atom(0).index) for r in file.topology.residues]
+    )
+    owners = np.zeros(len(file.positions), dtype=np.int64)
+    for k, atoms in enumerate(residues):
+        owners[atoms] = k
+    start = file.positions[centres]
+    xyz = start[owners] + compute_nearest_images(file.positions - start[owners], file.cell)
+    vectors = compute_nearest_images(start[None] - start[:, None], file.cell)
+    tree = minimum_spanning_tree(np.linalg.norm(vectors, axis=-1))
+    order, parents = breadth_first_order(tree, 0, directed=False)
+    moved = start.copy()
+    for child in order[1:].tolist():
+        moved[child] = moved[parents[child]] + vectors[parents[child], child]
+    return np.asarray(xyz + (moved - start)[owners])
+
+
+def _add_bonds(topology: Any, residue: Any, positions: np.ndarray, name: str) -> None:
+    """Bonds between the ligand's heavy atoms, and of each hydrogen to the nearest, checked by what elements allow."""
+    atoms = [a for a in residue.atoms() if a.element is not None]
+    heavy = [a for a in atoms if a.element.atomic_number > 1]
+    if len(heavy) < 2:
+        return
+    pose = positions[[a.index for a in heavy]]
+    numbers = np.array([a.element.atomic_number for a in heavy])
+    bonds = [(heavy[i], heavy[j]) for i, j in perceive_bonds(numbers, pose).tolist()]
+    tree = cKDTree(pose)
+    bonds += [(a, heavy[tree.query(positions[a.index])[1]]) for a in atoms if a.element.atomic_number == 1]
+    for atom, number in zip(heavy, numbers.tolist(), strict=True):
+        n_bonds = sum(atom in bond for bond in bonds)
+        if n_bonds > _MAX_BONDS.get(number, n_bonds):
+            raise InputError(
+                f"{name}: atom {atom.name} of {describe_residue(residue)} reads as {atom.element.symbol}, but has "
+                f"{n_bonds} neighbours: rename it, or give the complex as PDB or mmCIF with its elements"
+            )
+    _check_covalent(topology, residue, heavy, positions, name)
+    for first, second in bonds:
+        topology.addBond(first, second)
+
+
+def _check_covalent(topology: Any, residue: Any, heavy: list[Any], positions: np.ndarray, name: str) -> None:
+    others = [
+        a
+        for r in topology.residues()
+        if r is not residue
+        for a in r.atoms()
+        if a.element is not None and a.element.atomic_number > 1 and not gemmi.Element(a.element.symbol).is_metal
+    ]
+    if not others:
+        return
+    tree = cKDTree(positions[[a.index for a in others]])
+    for atom in heavy:
+        distance, k = tree.query(positions[atom.index])
+        radii = sum(gemmi.Element(a.element.symbol).covalent_r for a in (atom, others[k])) / 10.0
+        if distance < radii + _COVALENT_NM:
+            raise InputError(
+                f"{name}: ligand {describe_residue(residue)} is bonded to {describe_residue(others[k].residue)} "
+                f"({atom.name}-{others[k].name}, {10 * distance:.2f} A): covalent ligands are not supported"
+            )
+
+
+def _add_bond_orders(complex_: Complex, notes: list[str]) -> Complex:
+    ligand = complex_.ligand
+    orders = perceive_bond_orders(ligand.atomic_numbers, ligand.bonds, ligand.hydrogen_parents, ligand.positions)
+    if orders is None:
+        notes.append(f"bond orders of {ligand.name} are unknown: all bonds outside rings may turn (give --sdf)")
+        return complex_
+    notes.append(f"bond orders of {ligand.name} were perceived from its hydrogens (--sdf gives them)")
+    return replace(complex_, ligand=replace(ligand, bond_orders=orders))
