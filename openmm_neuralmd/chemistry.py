@@ -13,6 +13,7 @@ import numpy as np
 from openmm_neuralmd.errors import InputError
 
 MAX_SEPARATION = 4
+MAX_MATCHES = 256
 _COLLINEAR_COSINE = -0.94  # bond angle above 160 degrees: sp centres, cumulenes
 _CHARGES = (0, 1, -1, 2, -2)  # tried in this order
 _MAX_ITERATIONS = 20_000  # of the search for bond orders, milliseconds; drugs need tens
@@ -35,6 +36,41 @@ def read_sdf(path: str | Path) -> Any:
     if molecule is None:
         raise InputError(f"{path}: not a readable SDF/MOL file")
     return molecule
+
+
+def match_graphs(
+    wanted_numbers: np.ndarray, wanted_bonds: np.ndarray, numbers: np.ndarray, bonds: np.ndarray
+) -> np.ndarray:
+    """All ways (at most 256) in which two drawings show the same molecule, by elements and bonds.
+
+    Args:
+        wanted_numbers, numbers: Atomic numbers, (n_atoms,).
+        wanted_bonds, bonds: Atom pairs, int64, (n_bonds, 2).
+
+    Returns:
+        For each atom of the first its place in the second, int64, (n_matches, n_atoms); no row if they differ.
+    """
+    matches: Sequence[Sequence[int]] = ()
+    if sorted(wanted_numbers) == sorted(numbers) and len(wanted_bonds) == len(bonds):
+        matches = build_graph(numbers, bonds).GetSubstructMatches(
+            build_graph(wanted_numbers, wanted_bonds), uniquify=False, maxMatches=MAX_MATCHES
+        )
+    return np.array(matches, dtype=np.int64).reshape(len(matches), len(wanted_numbers))
+
+
+def build_graph(numbers: np.ndarray, bonds: np.ndarray) -> Any:
+    """The graph alone as an ``rdkit.Chem.RWMol``: elements, single bonds and rings, no implicit hydrogens."""
+    from rdkit import Chem
+
+    graph = Chem.RWMol()
+    for number in np.asarray(numbers).tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        graph.AddAtom(atom)
+    for a, b in np.asarray(bonds).tolist():
+        graph.AddBond(a, b, Chem.BondType.SINGLE)
+    Chem.GetSymmSSSR(graph)
+    return graph
 
 
 def perceive_bond_orders(
@@ -64,14 +100,11 @@ def perceive_bond_orders(
         return None
     ends = np.concatenate([bonds.ravel(), hydrogen_parents])
     is_ammonium = (atomic_numbers == 7) & (np.bincount(ends, minlength=len(atomic_numbers)) == 4)
-    graph = Chem.RWMol()  # with carbon for ammonium, its likeness: RDKit finds no order of bonds in zwitterions
-    for number in (*np.where(is_ammonium, 6, atomic_numbers).tolist(), *([1] * len(hydrogen_parents))):
-        atom = Chem.Atom(number)
-        atom.SetNoImplicit(True)
-        graph.AddAtom(atom)
-    n_heavy = len(atomic_numbers)
-    for a, b in (*bonds.tolist(), *((n_heavy + k, int(p)) for k, p in enumerate(hydrogen_parents))):
-        graph.AddBond(a, b, Chem.BondType.SINGLE)
+    n_heavy, n_hydrogens = len(atomic_numbers), len(hydrogen_parents)
+    graph = build_graph(  # with carbon for ammonium, its likeness: RDKit finds no order of bonds in zwitterions
+        np.concatenate([np.where(is_ammonium, 6, atomic_numbers), np.ones(n_hydrogens, dtype=np.int64)]),
+        np.concatenate([bonds, np.stack([n_heavy + np.arange(n_hydrogens), hydrogen_parents], axis=1)]),
+    )
     n_electrons = int(atomic_numbers.sum()) + len(hydrogen_parents)
     for charge in (c for c in _CHARGES if (n_electrons - c) % 2 == 0):
         molecule = Chem.RWMol(graph)

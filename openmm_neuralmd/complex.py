@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, read_sdf
+from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
@@ -22,10 +22,14 @@ N_RESIDUE_TYPES = len(RESIDUE_TYPES) + 1
 _PARENT_RESIDUE = {
     "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS",
     "CYX": "CYS", "CYM": "CYS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG", "TYM": "TYR", "MSE": "MET",
+    "HISA": "HIS", "HISB": "HIS", "HISD": "HIS", "HISE": "HIS", "HISH": "HIS", "HIS1": "HIS", "HIS2": "HIS",
+    "CYSH": "CYS", "CYS1": "CYS", "CYS2": "CYS", "ASPH": "ASP", "ASPP": "ASP", "GLUH": "GLU", "GLUP": "GLU",
+    "LYSH": "LYS", "LSN": "LYS",
 }  # fmt: skip
 _WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS RB BR IOD".split())
 _CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
+_LONGEST_BOND_NM = 0.25  # C-I is 0.21
 CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)
 
 
@@ -116,7 +120,8 @@ class Complex:
             topology: ``openmm.app.Topology``; the ligand needs its bonds, here or in ``sdf``.
             positions: Of all atoms, an OpenMM quantity or array [nm], (n_atoms, 3); molecules whole.
             ligand: Residue name, ``NAME:CHAIN`` or ``NAME:CHAIN:NUMBER``.
-            sdf: File with the ligand's bonds and ideal geometry; heavy atoms in the topology's order.
+            sdf: File with the ligand's bonds and ideal geometry; heavy atoms in the topology's order, or in any
+                order where the topology has the ligand's bonds.
 
         Raises:
             InputError: If the ligand is absent or ambiguous, has no bonds or is not one molecule, or there is no
@@ -132,7 +137,9 @@ class Complex:
         if not np.isfinite(xyz).all():
             raise InputError("positions hold NaN or infinity: give finite coordinates")
         residue = select_residue(topology, ligand)
-        return cls(topology, xyz, _build_ligand(topology, residue, xyz, sdf), _build_protein(topology, residue, xyz))
+        notes: list[str] = []
+        built = _build_ligand(topology, residue, xyz, sdf, notes)
+        return cls(topology, xyz, built, _build_protein(topology, residue, xyz), notes=tuple(notes))
 
     def with_ligand_positions(self, positions: np.ndarray) -> "Complex":
         """The same complex with the ligand's heavy atoms elsewhere [nm], (n_atoms, 3); pocket and pose unchanged."""
@@ -235,15 +242,18 @@ def select_residue(topology: Any, selection: str) -> Any:
 def is_reserved_name(name: str) -> bool:
     """Whether a residue name is that of an amino acid, a cap, water or an ion, and so cannot be a ligand's."""
     name = name.upper()
-    return name in RESIDUE_TYPES or name in _PARENT_RESIDUE or name in _WATER_AND_IONS or name in _CAPS
+    return get_parent_residue(name) in RESIDUE_TYPES or name in _WATER_AND_IONS or name in _CAPS
 
 
 def get_parent_residue(name: str) -> str:
-    """The amino acid behind a protonation state or variant (HIE: HIS), or the name itself."""
-    return _PARENT_RESIDUE.get(name.upper(), name)
+    """The amino acid behind a protonation state (HIE: HIS) or Amber's chain end (NALA: ALA), or the name itself."""
+    upper = name.upper()
+    if len(upper) == 4 and upper[0] in "NC" and (upper[1:] in RESIDUE_TYPES or upper[1:] in _PARENT_RESIDUE):
+        upper = upper[1:]
+    return upper if upper in RESIDUE_TYPES else _PARENT_RESIDUE.get(upper, name)
 
 
-def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path | None) -> Ligand:
+def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path | None, notes: list[str]) -> Ligand:
     atoms = list(residue.atoms())
     unknown = [a.name for a in atoms if a.element is None]
     if unknown:
@@ -257,7 +267,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
     bonds, orders, parents = _read_bonds(topology, residue, index)
     geometry = pose
     if sdf is not None:
-        bonds, orders, geometry = _read_sdf(Path(sdf), elements)
+        bonds, orders, geometry = _read_sdf(Path(sdf), elements, bonds, pose, notes)
     hydrogens = [a for a in atoms if a.element.atomic_number == 1]
     if parents.keys() != {a.index for a in hydrogens} and len(heavy):
         for atom in hydrogens:  # no CONECT records: a hydrogen belongs to the nearest heavy atom
@@ -304,20 +314,50 @@ def _read_bonds(
     return np.array(bonds, dtype=np.int64).reshape(-1, 2), known, parents
 
 
-def _read_sdf(path: Path, elements: np.ndarray) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
+def _read_sdf(
+    path: Path, elements: np.ndarray, known: np.ndarray, pose: np.ndarray, notes: list[str]
+) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
+    """Bonds, their orders and a geometry [nm] from an SDF file, for the ligand's atoms in the structure's order.
+
+    Args:
+        path: Its heavy atoms may stand in another order where the structure has bonds.
+        elements, known, pose: Of the structure: elements, bonds where it has them, and positions [nm].
+        notes: Receives a line if the order is another.
+    """
     molecule = read_sdf(path)
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
-    found = [molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]
-    if found != elements.tolist():
+    found = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], dtype=np.int64)
+    pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
+    bonds = np.array([(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in pairs], dtype=np.int64)
+    bonds = bonds.reshape(-1, 2)
+    orders = tuple(b.GetBondTypeAsDouble() for b in pairs)
+    coordinates = molecule.GetConformer().GetPositions()[list(heavy)] / 10.0
+    is_same = np.array_equal(found, elements)
+    if is_same and {frozenset(b) for b in bonds.tolist()} == {frozenset(b) for b in known.tolist()}:
+        return bonds, orders, coordinates
+    if is_same and np.linalg.norm(pose[bonds[:, 0]] - pose[bonds[:, 1]], axis=1).max(initial=0.0) < _LONGEST_BOND_NM:
+        return bonds, orders, coordinates
+    if sorted(found) != sorted(elements) or not len(known):
         raise TopologyMismatchError(
             f"{path}: {len(found)} heavy atoms whose elements or order differ from the ligand's {len(elements)} in the "
             "structure; give the SDF of this ligand with its heavy atoms in the same order"
         )
-    pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
-    bonds = np.array([(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in pairs], dtype=np.int64)
-    orders = tuple(b.GetBondTypeAsDouble() for b in pairs)
-    coordinates = molecule.GetConformer().GetPositions()[list(heavy)] / 10.0
-    return bonds.reshape(-1, 2), orders, coordinates
+    orders_of_atoms = match_graphs(elements, known, found, bonds)
+    if not len(orders_of_atoms):
+        raise TopologyMismatchError(
+            f"{path}: the same atoms as the ligand's in the structure, but other bonds: give the SDF of this molecule"
+        )
+    # of a symmetric molecule the way that fits the pose best has its stereo too
+    order = min(orders_of_atoms, key=lambda order: _superpose(coordinates[order], pose))
+    notes.append(f"{path.name}: atoms are ordered otherwise than in the structure, and were matched by their bonds")
+    return np.argsort(order)[bonds], orders, coordinates[order]
+
+
+def _superpose(points: np.ndarray, reference: np.ndarray) -> float:
+    """Root of the summed square distances after superposition [nm]; both (n_points, 3)."""
+    from scipy.spatial.transform import Rotation
+
+    return float(Rotation.align_vectors(reference - reference.mean(axis=0), points - points.mean(axis=0))[1])
 
 
 def _check_molecule(name: str, n_atoms: int, bonds: np.ndarray) -> None:

@@ -1,10 +1,14 @@
 """Which residue is the ligand, and topologies in which that is not plain."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from openmm.app import Topology
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.complex import Complex, get_parent_residue
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from tests.helpers import make_topology
 
@@ -71,3 +75,55 @@ def test_broken_chain_is_not_linked() -> None:
     """Glycines 0.57 nm apart, and a second chain: no peptide bond is assumed."""
     topology, positions = make_topology(SMILES)
     assert not Complex.from_topology(topology, positions, "LIG").protein.is_linked.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "parent"),
+    [("HIE", "HIS"), ("HISE", "HIS"), ("HISH", "HIS"), ("LYSH", "LYS"), ("CYS2", "CYS"), ("GLUP", "GLU"),
+     ("NALA", "ALA"), ("CHIE", "HIS"), ("NLYS", "LYS"), ("LIG", "LIG"), ("NADP", "NADP"), ("CLIG", "CLIG")],
+)  # fmt: skip
+def test_names_of_force_fields(name: str, parent: str) -> None:
+    """GROMACS', CHARMM's and Amber's names of protonation states and chain ends."""
+    assert get_parent_residue(name) == parent
+
+
+class TestSdfInAnotherOrder:
+    """The file's atoms are laid over the structure's by the molecular graph."""
+
+    SMILES = "CC(C)(C#N)c1ccc(O)nc1CCl"
+
+    def write(self, path: Path, order: list[int] | None, smiles: str = SMILES) -> Path:
+        molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        AllChem.EmbedMolecule(molecule, randomSeed=7)
+        AllChem.MMFFOptimizeMolecule(molecule)
+        molecule = Chem.RemoveHs(molecule)
+        Chem.MolToMolFile(Chem.RenumberAtoms(molecule, order) if order else molecule, str(path / "lig.sdf"))
+        return path / "lig.sdf"
+
+    def get_orders(self, complex_: Complex) -> dict[frozenset[int], float]:
+        ligand = complex_.ligand
+        assert ligand.bond_orders is not None
+        return dict(zip(map(frozenset, ligand.bonds.tolist()), ligand.bond_orders, strict=True))
+
+    def test_carbons_permuted(self, tmp_path: Path) -> None:
+        """Elements in the same order, bonds between other atoms: nothing but the bonds can tell."""
+        topology, positions = make_topology(self.SMILES)
+        expected = Complex.from_topology(topology, positions, "LIG", sdf=self.write(tmp_path, None))
+        n = expected.ligand.n_atoms
+        numbers = expected.ligand.atomic_numbers.tolist()
+        carbons = [k for k in range(n) if numbers[k] == 6]
+        order = list(range(n))
+        for k, other in zip(carbons, reversed(carbons), strict=True):
+            order[k] = other
+        for permutation in (order, list(reversed(range(n)))):
+            found = Complex.from_topology(topology, positions, "LIG", sdf=self.write(tmp_path, permutation))
+            assert self.get_orders(found) == self.get_orders(expected)
+            assert "lig.sdf: atoms are ordered otherwise" in found.notes[0]
+            assert np.allclose(found.ligand.find_constraints()[1], expected.ligand.find_constraints()[1], atol=1e-3)
+        assert expected.notes == ()
+
+    def test_an_isomer_is_refused(self, tmp_path: Path) -> None:
+        topology, positions = make_topology(self.SMILES)
+        path = self.write(tmp_path, None, "CC(C)(C#N)c1cc(CCl)nc(O)c1")
+        with pytest.raises(TopologyMismatchError, match="other bonds"):
+            Complex.from_topology(topology, positions, "LIG", sdf=path)

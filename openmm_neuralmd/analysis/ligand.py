@@ -9,7 +9,7 @@ import numpy as np
 from rdkit import Chem
 
 from openmm_neuralmd.analysis.validity import compute_pyramidality
-from openmm_neuralmd.chemistry import find_torsions, read_sdf
+from openmm_neuralmd.chemistry import build_graph, find_torsions, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 BOND_TOLERANCE = 1.3
@@ -18,7 +18,6 @@ PYRAMIDALITY = 0.3
 """In MD at 300 K a stereocentre stays within 0.67 to 0.92, and planar carbon atoms bend to 0.38 (0WC, 720 frames)."""
 HYDROGEN_REACH_NM = 0.16
 FLAT_RING_NM = 0.01
-MAX_MATCHES = 256
 NOT_A_LIGAND = frozenset(
     (
         "HOH WAT SOL H2O TIP3 TIP3P TIP4 SPC NA CL K MG CA ZN NA+ CL- K+ LI CS RB IOD CLA SOD POT CAL ACE NME NMA NH2"
@@ -113,7 +112,7 @@ class LigandGraph:
 
     def build_molecule(self) -> Chem.Mol:
         """The graph alone for RDKit: elements and single bonds, so that bond orders never spoil a match."""
-        return _build_graph(self.atomic_numbers, self.bonds)
+        return build_graph(self.atomic_numbers, self.bonds)
 
     def _list_neighbours(self, atom: int) -> list[int]:
         return [int(b if a == atom else a) for a, b in self.bonds if atom in (a, b)]
@@ -245,19 +244,14 @@ def match_ligands(wanted: LigandGraph, found: LigandGraph) -> np.ndarray:
     Raises:
         TopologyMismatchError: If it is another molecule.
     """
-    same = sorted(wanted.atomic_numbers) == sorted(found.atomic_numbers) and len(wanted.bonds) == len(found.bonds)
-    matches = (
-        found.build_molecule().GetSubstructMatches(wanted.build_molecule(), uniquify=False, maxMatches=MAX_MATCHES)
-        if same
-        else ()
-    )
-    if not matches:
+    matches = match_graphs(wanted.atomic_numbers, wanted.bonds, found.atomic_numbers, found.bonds)
+    if not len(matches):
         raise TopologyMismatchError(
             f"{found.name} ({describe_formula(found)}, {len(found.bonds)} bonds between heavy atoms) is another "
             f"molecule than {wanted.name} ({describe_formula(wanted)}, {len(wanted.bonds)} bonds); compare "
             "trajectories of the same ligand"
         )
-    return np.array(matches, dtype=np.int64)
+    return matches
 
 
 def describe_formula(ligand: LigandGraph) -> str:
@@ -266,19 +260,6 @@ def describe_formula(ligand: LigandGraph) -> str:
     symbols = [table.GetElementSymbol(int(z)) for z in ligand.atomic_numbers]
     ordered = sorted(set(symbols), key=lambda s: (s != "C", s))
     return " ".join(f"{s}{symbols.count(s) if symbols.count(s) > 1 else ''}" for s in ordered)
-
-
-def _build_graph(atomic_numbers: np.ndarray, bonds: np.ndarray) -> Chem.Mol:
-    molecule = Chem.RWMol()
-    for z in atomic_numbers:
-        atom = Chem.Atom(int(z))
-        atom.SetNoImplicit(True)
-        molecule.AddAtom(atom)
-    for a, b in np.asarray(bonds).tolist():
-        molecule.AddBond(a, b, Chem.BondType.SINGLE)
-    graph = molecule.GetMol()
-    Chem.GetSymmSSSR(graph)
-    return graph
 
 
 def _is_steady(center: tuple[int, ...], trajectories: Sequence[np.ndarray]) -> bool:

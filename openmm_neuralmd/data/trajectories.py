@@ -166,7 +166,7 @@ def match_residues(topology: mdtraj.Topology, complex_: Complex, source: str) ->
     atoms = list(complex_.topology.atoms())
     for (residue, _), index in zip(found, complex_.protein.ca_indices.tolist(), strict=True):
         expected = atoms[index].residue
-        if _get_type(residue.name) != _get_type(expected.name):
+        if get_parent_residue(residue.name) != get_parent_residue(expected.name):
             raise TopologyMismatchError(
                 f"{source}: residue {residue} stands where the complex has {expected.name}{expected.id}; use topology "
                 "and complex of one preparation"
@@ -272,12 +272,6 @@ def _make_whole(xyz: np.ndarray, cells: np.ndarray, tree: list[tuple[int, int]])
         step = xyz[:, child] - xyz[:, parent]
         images = np.round(np.einsum("fi,fij->fj", step, inverse))
         xyz[:, child] -= np.einsum("fi,fij->fj", images, cells)
-
-
-def _get_type(name: str) -> str:
-    """Three letters of the residue behind protonation states, chain ends (NPRO) and cut names."""
-    parent = get_parent_residue(name)
-    return get_parent_residue(parent[1:]) if len(parent) == 4 and parent[0] in "NC" else parent
 
 
 def _hash_file(path: Path) -> str:
