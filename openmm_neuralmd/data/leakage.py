@@ -1,7 +1,10 @@
 """What a split by complexes lets through: held-out complexes whose protein or ligand the training part knows."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +23,12 @@ MIN_IDENTITY = 0.9
 _MIN_OVERLAP = (
     0.3  # of words of three letters; a tenth of the residues changed one by one leaves 0.7, chance gives 0.05
 )
+
+
+_PLAIN_STEMS = frozenset(
+    "complex system topology top topol structure start solvated protein md npt nvt em conf confout prod".split()
+)
+"""File names that say nothing of what is in the file; its folder is named then."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,39 @@ class Identity(NamedTuple):
     scaffold: str
 
 
+def name_complexes(complexes: Sequence[Complex]) -> list[str]:
+    """A short name for each, no two alike: PDB identifier, file or folder, then the ligand, a number at last."""
+    paths = [_find_path(c.source) for c in complexes]
+    ways: list[Callable[[int], str]] = [
+        lambda k: paths[k].parent.name if _is_plain(paths[k]) and paths[k].parent.name else paths[k].name,
+        lambda k: "/".join(paths[k].parts[-2:]),
+        lambda k: f"{names[k]} {complexes[k].ligand.name}",
+    ]
+    names = [ways[0](k) for k in range(len(complexes))]
+    for way in ways[1:]:
+        counts = Counter(names)
+        changed = [way(k) if counts[name] > 1 else name for k, name in enumerate(names)]
+        if way is ways[1] and len(set(changed)) == len(set(names)):
+            continue  # the same file in each case: its folder tells nothing
+        names = changed
+    seen: Counter[str] = Counter()
+    for k, name in enumerate(names):
+        seen[name] += 1
+        names[k] = f"{name} ({seen[name]})" if seen[name] > 1 else name
+    return names
+
+
+def _find_path(source: str) -> PurePath:
+    """Of what a complex was read from, without suffix; of a prepared one, what it was prepared from."""
+    prepared = re.search(r"\(prepared from (.*)\)$", source)
+    path = PurePath(prepared[1] if prepared else source.removeprefix("bundled "))
+    return path.with_suffix("") if path.suffix else path
+
+
+def _is_plain(path: PurePath) -> bool:
+    return path.name.lower() in _PLAIN_STEMS
+
+
 def identify(complex_: Complex) -> Identity:
     """Sequence and scaffold of a complex."""
     return Identity(get_sequence(complex_), compute_scaffold(complex_.ligand.bonds))
@@ -59,7 +101,9 @@ def read_identities(metadata: Mapping[str, Any]) -> dict[str, Identity]:
             molecule = Chem.MolFromSmiles(known["ligand_smiles"], sanitize=False)
         bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()]
         scaffold = compute_scaffold(np.array(bonds, dtype=np.int64).reshape(-1, 2))
-        identities[known.get("source", f"training complex {k + 1}")] = Identity(known["sequence"], scaffold)
+        identities[known.get("name", known.get("source", f"training complex {k + 1}"))] = Identity(
+            known["sequence"], scaffold
+        )
     return identities
 
 

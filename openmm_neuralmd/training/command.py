@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.data.entries import Entry
-from openmm_neuralmd.data.leakage import find_leaks
+from openmm_neuralmd.data.leakage import find_leaks, name_complexes
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
@@ -21,7 +21,7 @@ from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
 from openmm_neuralmd.training.options import add_data_options, load_data
-from openmm_neuralmd.training.train import DEFAULT_CONFIG, name_complexes, train_model
+from openmm_neuralmd.training.train import DEFAULT_CONFIG, train_model
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +126,9 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
     chosen_by = f"held-out complexes ({len(held_out)})" if held_out else "the end of each training part"
     print(f"complexes: {len(entries)}, trajectories: {n_trajectories}; the checkpoint is chosen by {chosen_by}")
     if held_out:
-        leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
+        complexes = [entry.complex for entry in (*entries, *held_out)]
+        named = list(zip(name_complexes(complexes), complexes, strict=True))
+        leaks = find_leaks(dict(named[: len(entries)]), dict(named[len(entries) :]))
         known = f"{len(leaks)} of {len(held_out)} share protein or scaffold with them" if leaks else "none is known"
         print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))
 

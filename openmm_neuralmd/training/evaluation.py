@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.entries import Entry
-from openmm_neuralmd.data.leakage import find_leaks, read_identities
+from openmm_neuralmd.data.leakage import find_leaks, name_complexes, read_identities
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError
@@ -157,18 +157,19 @@ def evaluate_complexes(
     interval = _find_interval(models)
     left_out = dict(skipped or {})
     by_complex: dict[str, list[Row]] = {}
-    for entry in tqdm(entries, unit="complex", disable=None):
+    names = name_complexes([entry.complex for entry in entries])
+    for name, entry in tqdm(list(zip(names, entries, strict=True)), unit="complex", disable=None):
         try:
             predictors = [(p, "model") for m in models for p in make_model_predictors(m, entry.complex, LABELS[m.kind])]
         except ModelContractError as error:
-            left_out[entry.complex.source] = str(error)
+            left_out[name] = str(error)
             continue
         predictors.append((make_frozen_predictor(), "trivial"))
         tables = [
             _judge_whole(entry, k, models, predictors, interval=interval, seeds=seeds, n_samples=n_samples)
             for k in range(len(entry.trajectories))
         ]
-        by_complex[entry.complex.source] = _average_rows(tables)
+        by_complex[name] = _average_rows(tables)
     if not by_complex:
         raise InputError(f"no complex is left to evaluate on; the first: {next(iter(left_out.values()))}")
     rows = _average_rows(list(by_complex.values()))
@@ -312,7 +313,8 @@ def _describe_leaks(entries: Sequence[Entry], models: Sequence[Model]) -> dict[s
     described: dict[str, str] = {}
     for model in models:
         known = read_identities(model.metadata)
-        leaks = find_leaks(known, {entry.complex.source: entry.complex for entry in entries})
+        complexes = [entry.complex for entry in entries]
+        leaks = find_leaks(known, dict(zip(name_complexes(complexes), complexes, strict=True)))
         told = f"{len(leaks)} of {len(entries)} share protein or scaffold with its {len(known)} training complexes"
         text = "the model file does not say what it was trained on" if not known else told
         described[f"leakage, {model.path.name}"] = "; ".join([text, *map(str, leaks[:10])])

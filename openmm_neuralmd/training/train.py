@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.entries import Entry
-from openmm_neuralmd.data.leakage import find_leaks
+from openmm_neuralmd.data.leakage import find_leaks, name_complexes
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import Split, build_windows, compute_stride, split_in_time
 from openmm_neuralmd.models.applicability import describe_training_complex
@@ -74,7 +73,9 @@ def train_model(
     arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
     complexes = [*entries, *held_out]
     splits = _split(entries, held_out, split)
-    leaks = find_leaks(name_complexes(entries), name_complexes(held_out))
+    names = name_complexes([complex_ for complex_, _ in complexes])
+    named = [(name, complex_) for name, (complex_, _) in zip(names, complexes, strict=True)]
+    leaks = find_leaks(dict(named[: len(entries)]), dict(named[len(entries) :]))
 
     def build(trajectories: Sequence[LigandTrajectory], ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
         return [
@@ -121,7 +122,8 @@ def train_model(
         "training": {
             "command": command,
             "complexes": [
-                {"source": c.source, "ligand": c.ligand.name, **describe_training_complex(c)} for c, _ in entries
+                {"name": name, "source": c.source, "ligand": c.ligand.name, **describe_training_complex(c)}
+                for name, c in named[: len(entries)]
             ],
             "complexes_validation": [c.source for c, _ in held_out],
             "complexes_skipped": dict(skipped or {}),
@@ -162,8 +164,3 @@ def _split(entries: Sequence[Entry], held_out: Sequence[Entry], split: float) ->
         return [[split_in_time(n, split=split) for n in count(entry)] for entry in entries]
     whole = [[Split(n, n, n) for n in count(entry)] for entry in entries]
     return whole + [[Split(0, n, n) for n in count(entry)] for entry in held_out]
-
-
-def name_complexes(entries: Sequence[Entry]) -> dict[str, Complex]:
-    """Complexes by where they come from."""
-    return {complex_.source: complex_ for complex_, _ in entries}

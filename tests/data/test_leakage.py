@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.complex import RESIDUE_TYPES, Complex
-from openmm_neuralmd.data.leakage import compute_scaffold, find_leaks, identify, read_identities
+from openmm_neuralmd.data.leakage import compute_scaffold, find_leaks, identify, name_complexes, read_identities
 from openmm_neuralmd.models.applicability import describe_training_complex
 from tests.helpers import make_complex
 
@@ -64,3 +64,26 @@ def test_scaffold(first: str, second: str, is_same: bool) -> None:
 
 def test_chains_have_no_scaffold() -> None:
     assert compute_scaffold(make_complex("CCC(C)CO").ligand.bonds) == ""
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (["/md/4g3e.pdb", "/md/runs/5i29.gro"], ["4g3e", "5i29"]),
+        (["/md/4g3e/complex.pdb", "/md/5i29/complex.pdb"], ["4g3e", "5i29"]),
+        (["MD.hdf5/10GS", "MD.hdf5/11GS"], ["10GS", "11GS"]),
+        (["bundled 4G3E", "ready/complex.pdb (prepared from 5i29.pdb)"], ["4G3E", "5i29"]),
+        (["a/4g3e.pdb", "b/4g3e.pdb"], ["a/4g3e", "b/4g3e"]),
+        (["complex.pdb", "top.gro"], ["complex", "top"]),
+        (["a/x.pdb", "a/x.pdb"], ["x LIG", "x ABC"]),
+        (["x.pdb", "x.pdb", "x.pdb"], ["x LIG", "x ABC", "x LIG (2)"]),
+    ],
+)
+def test_names_are_short_and_unique(sources: list[str], names: list[str]) -> None:
+    """Two ligands of one file are two complexes."""
+    first = make_complex("CCO")
+    second = replace(first, ligand=replace(first.ligand, name="ABC"))
+    complexes = [replace((first, second, first)[k], source=source) for k, source in enumerate(sources)]
+    if names[0] != "x LIG":
+        complexes = [replace(c, ligand=first.ligand) for c in complexes]
+    assert name_complexes(complexes) == names
