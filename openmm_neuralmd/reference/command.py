@@ -20,6 +20,7 @@ from openmm_neuralmd.reference.directory import (
 )
 from openmm_neuralmd.reference.energies import compare_energies, require_agreement
 from openmm_neuralmd.reference.gromacs_engine import find_gromacs, run_gromacs
+from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, require_no_box
 from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS, MolecularSystem, build_system, load_system
@@ -59,7 +60,11 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ligand-parameters", type=Path, metavar="XML", help="OpenMM force field file with the ligand (4G3E: bundled)"
     )
-    parser.add_argument("--solvent", choices=SOLVENTS, help="none: vacuum, for tests only (default: tip3p)")
+    parser.add_argument(
+        "--solvent",
+        choices=SOLVENTS,
+        help="obc2 (faster on CPUs), gbn2: implicit, OpenMM only; none: vacuum, for tests only (default: tip3p)",
+    )
     parser.add_argument("--padding", type=float, metavar="NM", help=f"of the box (default: {PADDING_NM:g})")
     parser.add_argument("--system", type=Path, metavar="XML", help="ready OpenMM System, solvated (.xml or .xml.gz)")
     parser.add_argument("--top", type=Path, metavar="PDB", help="structure of --system (.pdb, .cif, .gz)")
@@ -83,6 +88,9 @@ def run_reference(args: argparse.Namespace) -> None:
     """Prepare and run, or go on; then say how to compare."""
     if args.threads is not None and args.threads < 1:
         raise InputError(f"--threads {args.threads}: give 1 or more")
+    if args.solvent and not args.resume:
+        engine = "gromacs" if args.check_energies else args.engine
+        require_no_box(args.solvent, engine=engine, padding=args.padding, pressure=args.pressure_bar)
     files = ReferenceFiles(args.out, engine=args.engine)
     if not args.check_energies:
         check_folder(files, resume=args.resume, overwrite=args.force)
@@ -187,7 +195,9 @@ def _describe(files: ReferenceFiles, record: dict[str, Any]) -> str:
     simulated = (last["to_snapshot"] - last["from_snapshot"]) * protocol.interval_ps
     if simulated and last["wall_time_s"]:
         lines.append(f"speed    {simulated / last['wall_time_s'] * 86.4:.2f} ns/day of production")
-    if not protocol.is_periodic:
+    if any(name in record["force_field"] for name in IMPLICIT_SOLVENTS.values()):
+        lines.append("note     implicit solvent: no water molecules in the site, and faster motion than in water")
+    elif not protocol.is_periodic:
         lines.append("note     in vacuum: good for tests, not a reference for anything")
     lines.append(f"files    {files.trajectory}, {files.topology.name} (start), {files.log.name}, {files.record.name}")
     lines.append(f"compare  neuralmd compare RUN --reference {files.folder} --out REPORT")

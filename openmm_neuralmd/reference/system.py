@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 import openmm as mm
 from openmm import unit
-from openmm.app import PME, ForceField, HBonds, Modeller, NoCutoff, PDBFile, PDBxFile, Topology
+from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, PDBxFile, Topology
 
 from openmm_neuralmd.chemistry import read_sdf
 from openmm_neuralmd.complex import Complex, is_prepared, is_reserved_name, load_bundled_complex, load_complex
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.reference.implicit import (
+    IMPLICIT_CUTOFF_NM,
+    IMPLICIT_SOLVENTS,
+    get_solvent_file,
+    replace_by_native_force,
+)
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
 
-SOLVENTS = ("tip3p", "none")
+SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
 CUTOFF_NM = 0.9
 HYDROGEN_MASS_DA = 3.0
@@ -126,7 +132,7 @@ def build_system(
     padding: float = PADDING_NM,
     seed: int = 0,
 ) -> MolecularSystem:
-    """Solvate a complex and give it a force field: Amber ff14SB, TIP3P, and the ligand's parameters.
+    """Solvate a complex and give it a force field: Amber ff14SB, water, and the ligand's parameters.
 
     Args:
         source: Folder of ``neuralmd prepare``, PDB or mmCIF file with hydrogens; None for the bundled 4G3E.
@@ -134,7 +140,8 @@ def build_system(
         sdf: The ligand with all atoms in the order of the structure, for its bonds where that has none.
         ligand_parameters: OpenMM force field file; if None the bundled one for 4G3E, else made by antechamber where
             that is installed.
-        solvent: "tip3p": rhombic dodecahedron with 0.15 M NaCl; "none": vacuum, for tests only.
+        solvent: "tip3p": rhombic dodecahedron with 0.15 M NaCl; "obc2", "gbn2": generalized Born, without salt or box;
+            "none": vacuum, for tests only.
         padding: Least distance between the complex and its image, less the width it has itself [nm].
         seed: Of the places of ions.
 
@@ -174,22 +181,47 @@ def build_system(
                 boxShape="dodecahedron",
                 ionicStrength=SALT_MOLAR * unit.molar,
             )
-    system = force_field.createSystem(
-        modeller.topology,
-        nonbondedMethod=PME if solvent == "tip3p" else NoCutoff,
-        nonbondedCutoff=CUTOFF_NM * unit.nanometer,
-        constraints=HBonds,
-        hydrogenMass=HYDROGEN_MASS_DA * unit.dalton,
-    )
     return MolecularSystem(
         modeller.topology,
-        system,
+        create_system(force_field, modeller.topology, solvent),
         np.array(modeller.positions.value_in_unit(unit.nanometer)),
         complex_.ligand.name,
         complex_.source,
-        f"Amber ff14SB, {'TIP3P' if solvent == 'tip3p' else 'vacuum'}, ligand "
+        f"Amber ff14SB, {_SOLVENT_NAMES[solvent]}, ligand "
         f"{Path(ligand_parameters).name if ligand_parameters else 'GAFF2 with AM1-BCC charges'}",
     )
+
+
+_SOLVENT_NAMES = {
+    "tip3p": "TIP3P",
+    "none": "vacuum",
+    **{k: f"{name} implicit solvent, cutoff {IMPLICIT_CUTOFF_NM:g} nm" for k, name in IMPLICIT_SOLVENTS.items()},
+}
+_CUTOFFS = {"tip3p": (PME, CUTOFF_NM), "none": (NoCutoff, CUTOFF_NM)}
+
+
+def create_system(force_field: ForceField, topology: Topology, solvent: str) -> mm.System:
+    """The System of a complex in one of ``SOLVENTS``; ``force_field`` gets the solvent's parameters.
+
+    Raises:
+        InputError: If the solvent has no parameters for an element.
+    """
+    if solvent in IMPLICIT_SOLVENTS:
+        force_field.loadFile(get_solvent_file(solvent))
+    method, cutoff = _CUTOFFS.get(solvent, (CutoffNonPeriodic, IMPLICIT_CUTOFF_NM))
+    try:
+        system = force_field.createSystem(
+            topology,
+            nonbondedMethod=method,
+            nonbondedCutoff=cutoff * unit.nanometer,
+            constraints=HBonds,
+            hydrogenMass=HYDROGEN_MASS_DA * unit.dalton,
+        )
+    except ValueError as error:  # GBn2 is tabulated for radii of 0.1 to 0.2 nm: no silicon
+        raise InputError(f"--solvent {solvent} does not go with this complex: {error}") from error
+    if solvent == "obc2":
+        replace_by_native_force(system)
+    return system
 
 
 def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None = None) -> MolecularSystem:
