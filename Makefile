@@ -54,3 +54,4 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/neuralmd benchmark
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/misato.py --atoms 5166

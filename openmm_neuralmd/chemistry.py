@@ -17,7 +17,7 @@ MAX_MATCHES = 256
 _COLLINEAR_COSINE = -0.94  # bond angle above 160 degrees: sp centres, cumulenes
 _CHARGES = (0, 1, -1, 2, -2)  # tried in this order
 _MAX_ITERATIONS = 20_000  # of the search for bond orders, milliseconds; drugs need tens
-_LONGEST_MULTIPLE = {2.0: 0.96, 3.0: 0.88}  # in sums of covalent radii: C=C has 0.88, C#C 0.79, C-C 1.01
+_LONGEST_MULTIPLE = {2.0: 0.97, 3.0: 0.88}  # in sums of covalent radii: C=C has 0.88, C#C 0.79, C-C 1.01
 
 
 def read_sdf(path: str | Path) -> Any:

@@ -1,17 +1,24 @@
 """MISATO's ``MD.hdf5``: one group for each complex, 100 frames 80 ps apart, without topology.
 
-Siebenmorgen et al., Nature Computational Science 2024, doi:10.1038/s43588-024-00627-2. A group holds ``atoms_number``
-(atomic numbers), ``atoms_residue`` (codes, see ``RESIDUE_CODES``), ``molecules_begin_atom_index`` (the last molecule is
-the ligand) and ``trajectory_coordinates`` (n_frames, n_atoms, 3) [A], not superposed. Bonds and atom names are not in
-the file, so both come from distances. A complex is read when it is asked for, frames in blocks: neither time nor memory
-depends on the size of the file.
+Siebenmorgen et al., Nature Computational Science 2024, doi:10.1038/s43588-024-00627-2. A group is named by PDB
+identifier in capitals, and holds, of all atoms but water and the ions Na+ and Cl-:
+
+- ``atoms_number`` (atomic numbers), ``atoms_residue`` (codes, see ``RESIDUE_CODES``), ``atoms_type`` and
+  ``atoms_element`` (codes of Amber's atom types and of elements; not read), int64, (n_atoms,);
+- ``molecules_begin_atom_index``, int64: where chains and molecules begin, the ligand's being the last;
+- ``trajectory_coordinates``, float64, gzip, (n_frames, n_atoms, 3) [A], not superposed;
+- ``frames_rmsd_ligand`` [A], ``frames_distance`` [A] between the centres of mass of ligand and protein,
+  ``frames_interaction_energy`` [kcal/mol], ``frames_bSASA`` [A^2], float64, (n_frames,); not read.
+
+Bonds and atom names are not in the file, so both come from distances, and bond orders from the hydrogens. A complex is
+read when it is asked for, frames in blocks: neither time nor memory depends on the size of the file.
 """
 
 import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +30,7 @@ import numpy as np
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
 from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 FRAME_INTERVAL_PS = 80.0
@@ -88,7 +95,11 @@ class MisatoFile:
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file
+        return self._find_key(name) is not None
+
+    def _find_key(self, name: str) -> str | None:
+        """The group of a name; PDB identifiers may be in small letters."""
+        return next((key for key in (name, name.upper()) if key in self._file), None)
 
     def list_names(self) -> list[str]:
         """Names of all complexes."""
@@ -100,12 +111,14 @@ class MisatoFile:
         Raises:
             InputError: If it is absent, incomplete or damaged, or its last molecule is no ligand: a peptide, an ion,
                 several molecules, or one with a metal.
+            TopologyMismatchError: If a molecule breaks or the ligand leaves in a frame.
         """
-        label = f"{self.path.name}/{name}"
-        if name not in self:
+        key = self._find_key(name)
+        label = f"{self.path.name}/{key or name}"
+        if key is None:
             raise InputError(f"{label}: no such complex; the file holds {len(self._file)} others")
-        group = self._file[name]
-        missing = [key for key in KEYS if key not in group] if isinstance(group, h5py.Group) else list(KEYS)
+        group = self._file[key]
+        missing = [k for k in KEYS if k not in group] if isinstance(group, h5py.Group) else list(KEYS)
         if missing:
             raise InputError(f"{label}: no {', '.join(missing)}; this is not a complex in MISATO's layout")
         try:
@@ -115,7 +128,7 @@ class MisatoFile:
             trajectory = self._read_trajectory(group, complex_, label)
         except OSError as error:  # a damaged chunk
             raise InputError(f"{label}: damaged: {error}") from error
-        return MisatoRecord(complex_, trajectory, atoms.notes)
+        return MisatoRecord(replace(complex_, notes=()), trajectory, (*atoms.notes, *complex_.notes))
 
     def _read_trajectory(self, group: h5py.Group, complex_: Complex, label: str) -> LigandTrajectory:
         coordinates = group["trajectory_coordinates"]
@@ -151,7 +164,7 @@ def read_split(path: str | Path) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a list of complexes, one name a line")
-    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    names = [line.strip() for line in path.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
     if not names:
         raise InputError(f"{path}: empty; give one name a line")
     twice = sorted(name for name, n in Counter(names).items() if n > 1)
@@ -174,14 +187,16 @@ def iterate_records(file: MisatoFile, names: Sequence[str], skipped: dict[str, s
     for name in names:
         try:
             yield file.load(name)
-        except InputError as error:
+        except (InputError, TopologyMismatchError) as error:
             skipped[name] = str(error)
 
 
 def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, ligand: str) -> None:
     """Write trajectories in the same layout; the ligand's residue becomes the last molecule.
 
-    ``atoms_type`` and the energies are left out: nothing here reads them.
+    ``frames_rmsd_ligand`` is that of the heavy atoms to the first frame, all CA atoms superposed. What needs a force
+    field's atom types, energies or surfaces is left out: ``atoms_type``, ``atoms_element``,
+    ``frames_interaction_energy`` and ``frames_bSASA``, none of which is read here.
 
     Args:
         path: The file, replaced if it exists.
@@ -214,4 +229,19 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
                 group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
             xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
             group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")
+            for key, values in _describe_frames(order, xyz, begins[-1]).items():
+                group.create_dataset(key, data=values, compression="gzip")
     os.replace(temporary, path)
+
+
+def _describe_frames(atoms: Sequence[Any], xyz: np.ndarray, begin: int) -> dict[str, np.ndarray]:
+    """Ligand RMSD and distance between centres of mass [A], (n_frames,); the ligand's atoms begin at ``begin``."""
+    masses = np.array([a.element.mass for a in atoms])
+    centres = [np.average(xyz[:, s], axis=1, weights=masses[s]) for s in (slice(begin), slice(begin, None))]
+    ca = [k for k, a in enumerate(atoms[:begin]) if a.name == "CA"]
+    ligand = [k for k in range(begin, len(atoms)) if atoms[k].element.atomic_number > 1]
+    chosen = mdtraj.Trajectory(xyz[:, ca + ligand], None)
+    chosen.superpose(chosen, 0, atom_indices=np.arange(len(ca)))
+    moved = chosen.xyz[:, len(ca) :] - chosen.xyz[0, len(ca) :]
+    rmsd = np.sqrt((moved.astype(np.float64) ** 2).sum(axis=-1).mean(axis=1))
+    return {"frames_rmsd_ligand": rmsd, "frames_distance": np.linalg.norm(centres[0] - centres[1], axis=1)}

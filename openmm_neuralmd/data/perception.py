@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from openmm_neuralmd.analysis.ligand import perceive_bonds
+from openmm_neuralmd.chemistry import perceive_bond_orders
 from openmm_neuralmd.complex import (
     RESIDUE_TYPES,
     UNKNOWN_RESIDUE,
@@ -98,7 +99,9 @@ def build_complex(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
         InputError: If the last molecule is no ligand, or no protein is found.
     """
     ligand = _build_ligand(atoms, start, label, keep_hydrogens=keep_hydrogens)
-    return Complex(None, start, ligand, _build_protein(atoms, start, label), source=label)
+    unknown = f"{label}: the ligand's bond orders are unknown: all its bonds outside rings may turn"
+    notes = (unknown,) if ligand.bond_orders is None else ()
+    return Complex(None, start, ligand, _build_protein(atoms, start, label), source=label, notes=notes)
 
 
 def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens: bool) -> Ligand:
@@ -116,7 +119,8 @@ def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
     n_parts = _count_parts(len(heavy), bonds)
     if n_parts > 1:
         raise InputError(f"{label}: the last molecule is {n_parts} molecules, or broken: expected one ligand")
-    parents = cKDTree(pose).query(start[hydrogens])[1] if len(hydrogens) else np.zeros(0)
+    parents = np.asarray(cKDTree(pose).query(start[hydrogens])[1] if len(hydrogens) else [], dtype=np.int64)
+    orders = perceive_bond_orders(elements, bonds, parents, pose)
     if not keep_hydrogens:
         hydrogens, parents = hydrogens[:0], parents[:0]
     return Ligand(
@@ -124,12 +128,12 @@ def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
         atomic_numbers=elements,
         masses=np.array([gemmi.Element(int(z)).weight for z in elements]),
         bonds=bonds,
-        bond_orders=None,
+        bond_orders=orders,
         positions=pose,
         geometry=pose,
         atom_indices=heavy,
         hydrogen_indices=hydrogens,
-        hydrogen_parents=parents.astype(np.int64),
+        hydrogen_parents=parents,
         atom_names=tuple(f"{gemmi.Element(int(z)).name}{k + 1}" for k, z in enumerate(elements)),
     )
 

@@ -7,6 +7,7 @@ complex's own geometry: this needs no bonds in the topology file and works in an
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import mdtraj
@@ -191,7 +192,12 @@ class SnapshotExtractor:
         self.links = np.flatnonzero(complex_.protein.is_linked)
         reference_ca = complex_.protein.backbone[:, 1]
         self.reference = mdtraj.Trajectory(reference_ca[anchors][None].astype(np.float32), None)
-        self.tree = _build_tree(np.concatenate([complex_.ligand.positions, reference_ca]))
+        self.points = np.concatenate([complex_.ligand.positions, reference_ca])
+
+    @cached_property
+    def tree(self) -> list[tuple[int, int]]:
+        """Along which molecules are made whole; not needed where there is no box."""
+        return _build_tree(self.points)
 
     def extract(self, chunk: mdtraj.Trajectory, source: str) -> np.ndarray:
         """Ligand snapshots [nm], float32, (n_frames, n_atoms, 3)."""

@@ -13,6 +13,7 @@ from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
 
 _SHOWN_SKIPPED = 10
+_SHOWN_NOTES = 20
 _ONE_COMPLEX = (("top", "--top"), ("complex_file", "--complex"), ("ligand", "--ligand"), ("sdf", "--sdf"))
 _MISATO = (("split_file", "--split-file"), ("validation_file", "--validation-file"))
 
@@ -77,9 +78,12 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
         data = Data(load_table(args.complexes, frame_interval=args.interval, superpose_on=args.superpose or "pocket"))
     else:
         data = _load_misato(args, part)
-    for entry in (entry for entries in data.parts.values() for entry in entries):
-        for note in (*entry.complex.notes, *(note for trajectory in entry.trajectories for note in trajectory.notes)):
-            print(f"note: {note}", file=sys.stderr)
+    everything = [entry for entries in data.parts.values() for entry in entries]
+    notes = [n for e in everything for n in (*e.complex.notes, *(n for t in e.trajectories for n in t.notes))]
+    for note in notes[:_SHOWN_NOTES]:
+        print(f"note: {note}", file=sys.stderr)
+    if len(notes) > _SHOWN_NOTES:
+        print(f"note: and {len(notes) - _SHOWN_NOTES} more such notes", file=sys.stderr)
     _print_skipped(data.skipped)
     return data
 
