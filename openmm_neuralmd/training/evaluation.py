@@ -7,7 +7,7 @@ prediction of a test frame uses no frame of the test part.
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,26 +169,20 @@ def evaluate_complexes(
             _judge_whole(entry, k, models, predictors, interval=interval, seeds=seeds, n_samples=n_samples)
             for k in range(len(entry.trajectories))
         ]
-        by_complex[name] = _average_rows(tables)
+        by_complex[name] = _average_trajectories(tables)
     if not by_complex:
         raise InputError(f"no complex is left to evaluate on; the first: {next(iter(left_out.values()))}")
-    rows = _average_rows(list(by_complex.values()))
-    broken = [
-        f"{row['label']} in {n} of {len(by_complex)}"
-        for row in rows
-        if row["kind"] == "model" and (n := _count_broken(row["label"], by_complex))
-    ]
     about = {
         "complexes": f"{len(by_complex)}, each rolled out whole from its first two snapshots, {interval:g} ps apart; "
         "mean over complexes",
         **({"left out": "; ".join(left_out.values())} if left_out else {}),
-        **({"not finite, and left out of the mean": "; ".join(broken)} if broken else {}),
+        **describe_rows(by_complex),
         **_describe_leaks(entries, models),
         "trivial rows": "the frozen ligand only: mean structure and harmonic noise are not known for an unseen complex",
         **_describe_sampling(models, seeds, n_samples),
         "in brackets": "standard deviation over complexes",
     }
-    return Evaluation(rows, about, by_complex)
+    return Evaluation(average_rows(list(by_complex.values())), about, by_complex)
 
 
 def _judge_whole(
@@ -244,12 +238,12 @@ def _keep_own_columns(score: Score) -> Score:
     return Score({name: value if name in _OWN_COLUMNS else None for name, value in score.values.items()})
 
 
-def _average_rows(tables: Sequence[Sequence[Row]]) -> list[Row]:
+def average_rows(tables: Sequence[Sequence[Row]]) -> list[Row]:
     """Rows of the same label averaged over tables, each column over those where it is defined."""
     labels = {row["label"]: row["kind"] for table in tables for row in table}
     averaged = []
     for label, kind in labels.items():
-        rows = [row for table in tables for row in table if row["label"] == label]
+        rows = _find_rows(tables, label)
         known = {name: [row[name] for row in rows if row[name] is not None] for name in COLUMNS}
         mean = {name: float(np.mean(values)) if values else None for name, values in known.items()}
         spread = {name: float(np.std(values)) for name, values in known.items() if len(values) > 1}
@@ -257,8 +251,38 @@ def _average_rows(tables: Sequence[Sequence[Row]]) -> list[Row]:
     return averaged
 
 
-def _count_broken(label: str, by_complex: dict[str, list[Row]]) -> int:
-    return sum(row["paper MAE [A]"] is None for rows in by_complex.values() for row in rows if row["label"] == label)
+def describe_rows(by_complex: Mapping[str, Sequence[Row]]) -> dict[str, str]:
+    """For ``Evaluation.about``: which rows do not speak of all complexes, models that broke and rows that some lack."""
+    tables = list(by_complex.values())
+    labels = {row["label"]: row["kind"] for table in tables for row in table}
+    broken = {k: sum(map(_is_broken, _find_rows(tables, k))) for k, kind in labels.items() if kind == "model"}
+    present = {k: len(_find_rows(tables, k)) for k in labels}
+    found = {
+        "not finite, and left out of the mean": {k: n for k, n in broken.items() if n},
+        "rows of some complexes only": {k: n for k, n in present.items() if n < len(tables)},
+    }
+    return {
+        key: "; ".join(f"{label} in {n} of {len(tables)}" for label, n in counts.items())
+        for key, counts in found.items()
+        if counts
+    }
+
+
+def _average_trajectories(tables: Sequence[Sequence[Row]]) -> list[Row]:
+    """Rows of one complex, over its trajectories; a model that broke on one of them is broken."""
+    rows = average_rows(tables)
+    for row in rows:
+        if row["kind"] == "model" and any(map(_is_broken, _find_rows(tables, row["label"]))):
+            row.update(dict.fromkeys(COLUMNS), spread={})
+    return rows
+
+
+def _find_rows(tables: Sequence[Sequence[Row]], label: str) -> list[Row]:
+    return [row for table in tables for row in table if row["label"] == label]
+
+
+def _is_broken(row: Row) -> bool:
+    return row["paper MAE [A]"] is None
 
 
 def _predict(

@@ -186,6 +186,22 @@ class TestComplexes:
         assert len((tmp_path / "complexes.csv").read_text().splitlines()) == 1 + 2 * 5
         assert set(json.loads((tmp_path / "metrics.json").read_text())["complexes"]) == {"c0", "c1"}
 
+    def test_rows_that_only_some_complexes_have_are_named(self, entries):
+        found = self.evaluate([entries[0], Entry(entries[1].complex, entries[1].trajectories[:1])])
+        assert found.about["rows of some complexes only"] == "MD, replica in 1 of 2"
+        assert "rows of some complexes only" not in self.evaluate(entries).about
+
+    def test_model_that_breaks_on_one_trajectory_is_broken(self, entries):
+        """Its mean over the others would hide that."""
+        far = dataclasses.replace(entries[0].trajectories[1], snapshots=entries[0].trajectories[1].snapshots + 1e5)
+        found = self.evaluate([Entry(entries[0].complex, [entries[0].trajectories[0], far]), entries[1]])
+        assert found.about["not finite, and left out of the mean"] == "NeuralMD ODE in 1 of 2; NeuralMD SDE in 1 of 2"
+        rows = {row["label"]: row for row in found.by_complex["c0"]}
+        assert rows["NeuralMD ODE"]["paper MAE [A]"] is None
+        mean = next(row for row in found.rows if row["label"] == "NeuralMD ODE")
+        alone = next(row for row in found.by_complex["c1"] if row["label"] == "NeuralMD ODE")
+        assert mean["paper MAE [A]"] == pytest.approx(alone["paper MAE [A]"])
+
     def test_one_complex_does_not_change_another(self, entries):
         alone, together = self.evaluate(entries[:1]), self.evaluate(entries)
         for row, other in zip(alone.by_complex["c0"], together.by_complex["c0"], strict=True):
