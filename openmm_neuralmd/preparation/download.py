@@ -1,34 +1,45 @@
 """Entries of the PDB and of its Chemical Component Dictionary, downloaded once and kept."""
 
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Callable
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+import gemmi
+
 from openmm_neuralmd.errors import InputError
 
-ENTRY_URL = "https://files.rcsb.org/download/{}.cif"
-COMPONENT_URL = "https://files.rcsb.org/ligands/download/{}.cif"
+SERVER = "https://files.rcsb.org"
+SERVER_VARIABLE = "NEURALMD_PDB_URL"
+"""Environment variable that names another server with RCSB's paths, such as a mirror inside a firewall."""
+_ENTRY_PATH, _COMPONENT_PATH = "/download/{}.cif", "/ligands/download/{}.cif"
 _ENTRY_ID = re.compile(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9]{4}[0-9][A-Za-z0-9]{3}")
 _TIMEOUT_S = 20
+_GZIP = b"\x1f\x8b"
 
 Fetch = Callable[[str], str]
 
 
 def fetch_text(url: str) -> str:
-    """The text behind a URL.
+    """The text behind a URL, decompressed if need be.
 
     Raises:
-        InputError: If the server has no such file or cannot be reached.
+        InputError: If the server has no such file, cannot be reached, or stops in the middle.
     """
     try:
         with urlopen(url, timeout=_TIMEOUT_S) as response:
-            return response.read().decode()
+            content: bytes = response.read()
+        return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode(errors="replace")
     except HTTPError as error:
         raise InputError(f"{url}: the server answers {error.code} {error.reason}; check the identifier") from error
-    except (URLError, OSError) as error:
+    except (IncompleteRead, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{url}: the download was cut short; try again, or download it elsewhere") from error
+    except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise InputError(f"{url}: cannot be reached ({reason}); download it elsewhere and give the file") from error
 
@@ -46,7 +57,7 @@ def download_entry(pdb_id: str, *, cache: Path | None = None, fetch: Fetch = fet
     """
     if not _ENTRY_ID.fullmatch(pdb_id):
         raise InputError(f"{pdb_id!r} is no PDB identifier; give four characters such as 4G3E")
-    return _download(ENTRY_URL.format(pdb_id.upper()), f"{pdb_id.lower()}.cif", cache, fetch)
+    return _download(_ENTRY_PATH.format(pdb_id.upper()), f"{pdb_id.lower()}.cif", "_atom_site.id", cache, fetch)
 
 
 def download_component(name: str, *, cache: Path | None = None, fetch: Fetch = fetch_text) -> Path:
@@ -57,15 +68,34 @@ def download_component(name: str, *, cache: Path | None = None, fetch: Fetch = f
     """
     if not re.fullmatch(r"[A-Za-z0-9]{1,5}", name):
         raise InputError(f"{name!r} is no name of the Chemical Component Dictionary (1 to 5 letters and digits)")
-    return _download(COMPONENT_URL.format(name.upper()), f"component_{name.upper()}.cif", cache, fetch)
+    target = f"component_{name.upper()}.cif"
+    return _download(_COMPONENT_PATH.format(name.upper()), target, "_chem_comp_atom.atom_id", cache, fetch)
 
 
-def _download(url: str, name: str, cache: Path | None, fetch: Fetch) -> Path:
+def _download(path: str, name: str, tag: str, cache: Path | None, fetch: Fetch) -> Path:
+    """The file from the cache, or downloaded, checked for ``tag`` and then put there in one step."""
     target = (cache or get_cache_folder()) / name
     if not target.is_file():
+        url = (os.environ.get(SERVER_VARIABLE) or SERVER).rstrip("/") + path
         text = fetch(url)
+        _check_whole(text, tag, url)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{name}.{os.getpid()}")
-        temporary.write_text(text)
-        os.replace(temporary, target)
+        try:
+            temporary.write_text(text)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
     return target
+
+
+def _check_whole(text: str, tag: str, url: str) -> None:
+    remedy = "try again, or download it elsewhere and give the file"
+    if text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<?xml")):
+        raise InputError(f"{url}: the answer is a web page, not the file; {remedy}")
+    try:
+        n_rows = len(gemmi.cif.read_string(text).sole_block().find_values(tag))
+    except (RuntimeError, ValueError, IndexError):  # gemmi's, of text that is no CIF or ends too early
+        n_rows = 0
+    if n_rows == 0:
+        raise InputError(f"{url}: the answer is no whole mmCIF file; {remedy}")

@@ -371,7 +371,7 @@ class TestDownload:
 
         def fetch(url: str) -> str:
             calls.append(url)
-            return "data_4G3E"
+            return "data_4G3E\n_atom_site.id 1\n"
 
         assert download_entry("4g3e", cache=tmp_path, fetch=fetch) == download_entry(
             "4G3E", cache=tmp_path, fetch=fetch
