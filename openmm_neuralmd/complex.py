@@ -30,6 +30,7 @@ _WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS 
 _CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
+_LONGEST_LINK_NM = 0.3  # bonds to metals too
 CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)
 
 
@@ -264,7 +265,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
     index = {a.index: k for k, a in enumerate(heavy)}
     pose = xyz[[a.index for a in heavy]]
     elements = np.array([a.element.atomic_number for a in heavy], dtype=np.int64)
-    bonds, orders, parents = _read_bonds(topology, residue, index)
+    bonds, orders, parents = _read_bonds(topology, residue, index, xyz, notes)
     geometry = pose
     if sdf is not None:
         bonds, orders, geometry = _read_sdf(Path(sdf), elements, bonds, pose, notes)
@@ -289,7 +290,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
 
 
 def _read_bonds(
-    topology: Any, residue: Any, index: dict[int, int]
+    topology: Any, residue: Any, index: dict[int, int], xyz: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, tuple[float, ...] | None, dict[int, int]]:
     """Heavy-atom bonds, their orders where all are known, and each hydrogen's heavy atom."""
     members = {a.index for a in residue.atoms()}
@@ -300,9 +301,16 @@ def _read_bonds(
         a, b = bond[0].index, bond[1].index
         if (a in members) != (b in members):
             own, partner = bond if a in members else (bond[1], bond[0])
-            raise InputError(
-                f"ligand {describe_residue(residue)} is bonded to {describe_residue(partner.residue)} "
-                f"({own.name}-{partner.name}): covalent ligands are not supported"
+            length = _measure(topology, xyz[own.index] - xyz[partner.index])
+            names = f"{describe_residue(partner.residue)} ({own.name}-{partner.name}"
+            if length < _LONGEST_LINK_NM:
+                raise InputError(
+                    f"ligand {describe_residue(residue)} is bonded to {names}, {length:.2f} nm): covalent ligands are "
+                    "not supported"
+                )
+            notes.append(
+                f"ligand {describe_residue(residue)}: its bond record with {names}) was not followed: the atoms are "
+                f"{length:.2f} nm apart, which no bond is"
             )
         if a in index and b in index:
             bonds.append((index[a], index[b]))
@@ -312,6 +320,15 @@ def _read_bonds(
             parents[hydrogen] = index[heavy]
     known = None if any(o is None for o in orders) else tuple(o for o in orders if o is not None)
     return np.array(bonds, dtype=np.int64).reshape(-1, 2), known, parents
+
+
+def _measure(topology: Any, vector: np.ndarray) -> float:
+    """Length [nm] of the shortest image of a vector in the topology's box, if it has one."""
+    vectors = topology.getPeriodicBoxVectors()
+    box = () if vectors is None else _as_nanometers(vectors)[::-1]
+    for k, side in zip((2, 1, 0), box, strict=False):
+        vector = vector - np.round(vector[k] / side[k]) * side
+    return float(np.linalg.norm(vector))
 
 
 def _read_sdf(

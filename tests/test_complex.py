@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openmm import unit
 from openmm.app import Topology
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -55,6 +56,31 @@ def test_ligand_without_bonds() -> None:
     topology._bonds.clear()
     with pytest.raises(InputError, match="bonds"):
         Complex.from_topology(topology, positions, "LIG")
+
+
+class TestBondToTheProtein:
+    def build(self, distance: float, box: float | None = None) -> Complex:
+        """A bond record from the ligand's first atom to the first CA, ``distance`` [nm] away along x."""
+        topology, positions = make_topology(SMILES)
+        atoms = list(topology.atoms())
+        ligand = next(a for a in atoms if a.residue.name == "LIG")
+        topology.addBond(ligand, atoms[1])
+        positions[ligand.index :] += positions[1] + [distance, 0.0, 0.0] - positions[ligand.index]
+        if box:
+            topology.setPeriodicBoxVectors(np.eye(3) * box * unit.nanometer)
+        return Complex.from_topology(topology, positions, "LIG")
+
+    @pytest.mark.parametrize(("distance", "box"), [(0.18, None), (0.18, 4.0), (3.82, 4.0)])
+    def test_is_refused(self, distance: float, box: float | None) -> None:
+        """Also across the box."""
+        with pytest.raises(InputError, match=r"LIG:B:9 is bonded to GLY:A:1 \(C0-CA, 0.18 nm\): covalent ligands"):
+            self.build(distance, box)
+
+    def test_a_record_of_no_bond_is_said(self) -> None:
+        assert self.build(0.8).notes == (
+            "ligand LIG:B:9: its bond record with GLY:A:1 (C0-CA) was not followed: the atoms are 0.80 nm apart, which "
+            "no bond is",
+        )
 
 
 def test_ligand_in_two_pieces() -> None:

@@ -96,8 +96,9 @@ def _leave_out_solvent(file: StructureFile, name: str, notes: list[str]) -> Stru
         return file
     left_out = {atom.index for residue in (*waters, *ions) for atom in residue.atoms}
     kept = np.array([k for k in range(file.topology.n_atoms) if k not in left_out], dtype=np.int64)
-    parts = [(len(waters), "waters"), (len(ions), "ions (Na, Cl, K)")]
-    notes.append(f"{name}: {' and '.join(f'{n} {what}' for n, what in parts if n)} left out of the rigid surroundings")
+    parts = [(len(waters), "water", ""), (len(ions), "ion", f" ({', '.join(_BOX_IONS)})")]
+    counted = " and ".join(f"{n} {what}{'s' if n > 1 else ''}{which}" for n, what, which in parts if n)
+    notes.append(f"{name}: {counted} left out of the rigid surroundings")
     return StructureFile(file.topology.subset(kept), file.positions[kept], file.cell)
 
 

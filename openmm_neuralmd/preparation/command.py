@@ -72,7 +72,7 @@ def _format(preparation: Preparation) -> str:
         f"ligand {protocol['ligand_selection']}: {ligand['formula']}, charge {ligand['charge']:+d}, {ligand['smiles']}",
         f"  bond orders from {ligand['bond_orders_from']}",
         f"protein: {complex_.protein.n_residues} residues, chain {', '.join(protocol['chains_kept'])}, pH "
-        f"{protocol['ph']:g}; {protocol['waters_removed']} waters removed",
+        f"{protocol['ph']:g}; {_count(protocol['waters_removed'], 'water')} removed",
     ]
     if protocol["models_in_file"] > 1:
         lines.append(f"model {protocol['model_used']} of {protocol['models_in_file']} used")
@@ -81,6 +81,10 @@ def _format(preparation: Preparation) -> str:
     folder = preparation.folder
     lines.append(f"{folder}: complex.pdb, ligand.sdf, prepare.json; run it with: neuralmd simulate {folder} --out RUN")
     return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _join(entries: list[str], limit: int = 6) -> str:

@@ -86,6 +86,7 @@ def select_parts(
         "molecules_removed": [str(r) for r in groups["removed"]],
         "molecules_left_out_elsewhere": [str(r) for r in groups["elsewhere"]],
     }
+    warnings += _list_false_bonds(structure, chosen)
     warnings += [
         f"{r} stays {compute_distance(pose, r.positions):.1f} A from the ligand without acting on it: the models know "
         "protein and ligand only"
@@ -157,3 +158,23 @@ def _check_ligand(structure: Structure, ligand: Residue) -> None:
                     f"{np.linalg.norm(pose - atom.position, axis=1)[gaps.argmin()]:.2f} A): covalent ligands are not "
                     "supported"
                 )
+
+
+def _list_false_bonds(structure: Structure, ligand: Residue) -> list[str]:
+    """CONECT records between the ligand and others that are no bonds: real ones were refused before."""
+    places = {
+        (str(r), a.name): a for r in [*(r for p in structure.polymers for r in p.residues), *structure.others]
+        for a in r.atoms if not r.is_water
+    }  # fmt: skip
+    warnings = []
+    for link in structure.conects:
+        (own, mine), (partner, theirs) = link if link[0][0] == str(ligand) else link[::-1]
+        if own != str(ligand) or (own, mine) not in places or (partner, theirs) not in places:
+            continue
+        first, second = places[own, mine], places[partner, theirs]
+        if not gemmi.Element(second.element).is_metal:
+            warnings.append(
+                f"ligand {own}: its CONECT record with {partner} ({mine}-{theirs}) was not followed: the atoms are "
+                f"{np.linalg.norm(first.position - second.position):.2f} A apart, which no bond is"
+            )
+    return warnings

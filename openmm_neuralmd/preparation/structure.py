@@ -71,17 +71,21 @@ class Polymer:
     is_peptide: bool
 
 
+Link = tuple[tuple[str, str], tuple[str, str]]
+
+
 @dataclass
 class Structure:
-    """A file's content; ``links`` are the covalent bonds that its LINK records name.
+    """A file's content; ``links`` and ``conects`` are the bonds between residues that its records name.
 
-    Each is a pair of residue labels and atom names; ``record`` says what reading decided: the model
-    and the alternate locations.
+    Each is a pair of residue labels and atom names, of LINK records and of CONECT records; ``record`` says what reading
+    decided: the model and the alternate locations.
     """
 
     polymers: list[Polymer]
     others: list[Residue]
-    links: list[tuple[tuple[str, str], tuple[str, str]]]
+    links: list[Link]
+    conects: list[Link]
     record: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,7 +117,9 @@ def read_structure(path: str | Path) -> Structure:
                 deposited.name = get_parent_residue(deposited.name)
     source.setup_entities()
     source.assign_label_seq_id(True)
-    structure = Structure([], [], _list_links(source), {"models_in_file": len(source), "model_used": source[0].num})
+    structure = Structure(
+        [], [], _list_links(source), _list_conects(source), {"models_in_file": len(source), "model_used": source[0].num}
+    )
     choices: list[str] = []
     for chain in source[0]:
         polymer = chain.get_polymer()
@@ -178,7 +184,18 @@ def _check_coordinates(model: gemmi.Model, path: Path) -> None:
             raise InputError(f"{path}: atom {site.atom.name} of {place} has no coordinates; mend the file")
 
 
-def _list_links(source: gemmi.Structure) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+def _list_conects(source: gemmi.Structure) -> list[Link]:
+    """Residue label and atom name at both ends of each CONECT record between residues."""
+    place = {
+        site.atom.serial: (f"{site.residue.name}:{site.chain.name}:{site.residue.seqid}", site.atom.name)
+        for site in source[0].all()
+    }
+    pairs = {tuple(sorted((a, b))) for a, others in source.conect_map.items() for b in others}
+    links = [(place[a], place[b]) for a, b in sorted(pairs) if a in place and b in place]
+    return [(one, other) for one, other in links if one[0] != other[0]]
+
+
+def _list_links(source: gemmi.Structure) -> list[Link]:
     """Residue label and atom name at both ends of each covalent LINK."""
     covalent = [c for c in source.connections if c.type == gemmi.ConnectionType.Covale]
     return [(_describe_partner(c.partner1), _describe_partner(c.partner2)) for c in covalent]

@@ -103,7 +103,7 @@ class TestGro:
             )  # fmt: skip
 
         found = load_structure(write(make_complex(), solvate), "LIG")
-        assert found.notes[0] == "md.gro: 2 waters and 1 ions (Na, Cl, K) left out of the rigid surroundings"
+        assert found.notes[0] == "md.gro: 2 waters and 1 ion (Na, Cl, K) left out of the rigid surroundings"
         assert [a.element.symbol for a in found.topology.atoms() if a.residue.name == "ZN"] == ["Zn"]
 
     def test_a_name_that_hides_the_element_is_refused(self, write: Write) -> None:

@@ -21,7 +21,7 @@ def words(write_entry: Callable[..., Path], tmp_path: Path) -> list[str]:
 def test_prepared_folder_runs(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     printed = capsys.readouterr().out
-    for part in ("C19H16ClN5OS", "1 waters removed", "kept rigid, without force on the ligand: ZN:B:902"):
+    for part in ("C19H16ClN5OS", "; 1 water removed", "kept rigid, without force on the ligand: ZN:B:902"):
         assert part in printed
     run = tmp_path / "run"
     assert main(["simulate", str(tmp_path / "out"), "--snapshots", "3", "--quiet", "--out", str(run)]) == 0

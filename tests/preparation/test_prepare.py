@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def prepare(path: Path, ligand: str = "0WC", **options: object) -> Preparation:
 
 def drop_residues(*numbers: int) -> Edit:
     return lambda lines: [x for x in lines if not (x.startswith("ATOM") and int(x[22:26]) in numbers)]
+
+
+def move_atom(lines: list[str], distance: float) -> list[str]:
+    """Atom C13 of the ligand beside the sulphur of the methionine."""
+    sulfur = next(x for x in lines if x[12:16] == " SD ")
+    place = [float(sulfur[k : k + 8]) for k in (30, 38, 46)]
+    new = f"{place[0] + distance:8.3f}{place[1]:8.3f}{place[2]:8.3f}"
+    return [f"{x[:30]}{new}{x[54:]}" if x[12:20] == " C13 0WC" else x for x in lines]
+
+
+def add_conect(lines: list[str], turned: bool) -> list[str]:
+    """A CONECT record between the two."""
+    pair = [next(x[6:11] for x in lines if x[12:20] == name) for name in (" C13 0WC", " SD  MET")]
+    return [*lines[:-1], f"CONECT{''.join(pair[::-1] if turned else pair)}\n", lines[-1]]
 
 
 def expect_nothing_written(path: Path) -> None:
@@ -266,6 +281,24 @@ class TestBadInput:
 
         with pytest.raises(InputError, match=r"bonded to MET:B:471 \(.*-SD, 1.80 A\)"):
             prepare(write_entry(edit))
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_conect_record_of_a_bond(self, write_entry: WriteEntry, turned: bool) -> None:
+        """The carbon of a thioether beside the sulphur, as covalent inhibitors are deposited."""
+        path = write_entry(lambda x: add_conect(move_atom(x, 1.85), turned))
+        with pytest.raises(InputError, match=r"0WC:B:702 is bonded to MET:B:471 \(C13-SD, 1.85 A\): covalent"):
+            prepare(path)
+        expect_nothing_written(path)
+
+    def test_conect_record_of_no_bond_is_said(self, write_entry: WriteEntry) -> None:
+        prepared = prepare(write_entry(lambda x: add_conect(x, False)))
+        found = [w for w in prepared.warnings if "CONECT" in w]
+        assert len(found) == 1
+        assert re.fullmatch(
+            r"ligand 0WC:B:702: its CONECT record with MET:B:471 \(C13-SD\) was not followed: the atoms are "
+            r"\d+\.\d\d A apart, which no bond is",
+            found[0],
+        )
 
     def test_link_record(self, write_entry: WriteEntry) -> None:
         link = "LINK         C1  0WC B 702                 SG  CYS B 471     1555   1555  1.80\n"
