@@ -16,6 +16,46 @@ _LARGE_MOLECULE = 200  # atoms; the nearest image of a larger one is that of its
 _SHIFTS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
+_LEAST_JUMP_NM = 2.0
+_DIFFUSION_NM2_PER_PS = 5e-4  # of a drug in water, 5e-10 m^2/s; half the widths of boxes are 3 nm and more
+
+
+class JumpGuard:
+    """Finds the frame in which a ligand is in another periodic image, where no box can bring it back.
+
+    No ligand moves four times as far as free diffusion would take it, and 2 nm, between two frames.
+
+    Args:
+        source: File name, for messages.
+        interval: Between frames [ps].
+        start: Centroid before the first frame [nm], (3,), where it is known.
+    """
+
+    def __init__(self, source: str, interval: float, start: np.ndarray | None = None) -> None:
+        self.source, self.last, self.n_read = source, start, 0
+        self.longest = max(_LEAST_JUMP_NM, 4.0 * float(np.sqrt(6.0 * _DIFFUSION_NM2_PER_PS * interval)))
+
+    def check(self, ligand: np.ndarray) -> None:
+        """Look at further frames [nm], (n_frames, n_atoms, 3), superposed on the protein.
+
+        Raises:
+            InputError: If the ligand jumps.
+        """
+        centroids = ligand.mean(axis=1)
+        before = centroids[:1] if self.last is None else self.last[None]
+        moved = np.linalg.norm(np.diff(np.concatenate([before, centroids]), axis=0), axis=1)
+        if moved.max() > self.longest:
+            k = int(np.argmax(moved > self.longest))
+            frame = self.n_read + k
+            raise InputError(
+                f"{self.source}: frame {frame}: the ligand is {moved[k]:.1f} nm from "
+                f"{'where it was one frame before' if frame else 'its pose'}, and the file holds no box: it is in "
+                "another periodic image; write the trajectory with its box, or bring the ligand back (gmx trjconv "
+                "-pbc mol)"
+            )
+        self.last, self.n_read = centroids[-1], self.n_read + len(ligand)
+
+
 @dataclass(frozen=True)
 class Molecules:
     """What is bonded to what.

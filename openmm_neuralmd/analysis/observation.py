@@ -8,7 +8,7 @@ import mdtraj
 import numpy as np
 
 from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds, list_hydrogen_bond_candidates
-from openmm_neuralmd.analysis.imaging import Molecules, find_molecules, make_whole
+from openmm_neuralmd.analysis.imaging import JumpGuard, Molecules, find_molecules, make_whole
 from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, list_residues, map_residues
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile
@@ -149,6 +149,7 @@ def observe(
     view, kept = _Spread(MAX_VIEW_FRAMES), _Spread(max(_MAX_KEPT_ON_THE_WAY, max_kept))
     wanted = None if keep is None else np.searchsorted(selection.atoms, keep)
     order = None
+    guard = JumpGuard(file.path.name, file.interval)
     for chunk in file.iterate(selection.atoms, notes):
         make_whole(chunk, selection.molecules, selection.pocket_ca, file.path.name)
         if not (file.is_placed and superpose_on == "all"):
@@ -156,6 +157,8 @@ def observe(
         if order is None:
             order = selection.choose_order(chunk.xyz[0], site.pose)
             _require_ligand_near(chunk, order, selection.pocket_ca, file.path.name)
+        if chunk.unitcell_vectors is None and not file.info:  # in our own runs whatever moves is the model's doing
+            guard.check(chunk.xyz[:, order])
         parts.append(_measure(chunk, selection, order, len(site.pocket)))
         for k in view.choose(len(chunk)):
             view.add(chunk.xyz[k, selection.view_atoms])

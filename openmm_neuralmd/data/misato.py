@@ -135,7 +135,14 @@ class MisatoFile:
         ligand, ca = complex_.ligand.atom_indices, complex_.protein.ca_indices
         anchors = choose_anchors(complex_, self.superpose_on)
         n_ligand = len(ligand)
-        extractor = SnapshotExtractor(complex_, np.arange(n_ligand), n_ligand + np.arange(len(ca)), anchors)
+        extractor = SnapshotExtractor(
+            complex_,
+            np.arange(n_ligand),
+            n_ligand + np.arange(len(ca)),
+            anchors,
+            source=label,
+            interval=self.frame_interval,
+        )
         chosen = np.concatenate([ligand, ca])
         size = max(1, _BLOCK_BYTES // (coordinates.dtype.itemsize * coordinates.shape[1] * 3))
         digest = hashlib.sha256()
@@ -145,7 +152,7 @@ class MisatoFile:
             if not np.isfinite(block).all():
                 raise InputError(f"{label}: NaN or infinity in frames {first} to {first + len(block) - 1}")
             digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
-            parts.append(extractor.extract(mdtraj.Trajectory(NM_PER_ANGSTROM * block, None), label))
+            parts.append(extractor.extract(mdtraj.Trajectory(NM_PER_ANGSTROM * block, None)))
         return LigandTrajectory(
             snapshots=np.concatenate(parts).astype(np.float64),
             frame_interval=self.frame_interval,

@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from openmm_neuralmd.analysis.imaging import JumpGuard
 from openmm_neuralmd.analysis.site import POCKET_CUTOFF_NM, SUPERPOSITIONS
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
 from openmm_neuralmd.complex import Complex, get_parent_residue
@@ -24,6 +25,7 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
 _LONGEST_BOND_NM = 0.3  # C-I is 0.21
 _BOND_TOLERANCE_NM = 0.06  # of a mean over frames; the second neighbour of an atom is 0.1 nm farther than the first
+_LARGEST_RMS_NM = 1.5  # unfolding proteins and flexible tails stay below
 _LONGEST_LINK_NM = 0.6  # between CA atoms of neighbours, 0.38
 _INTERVAL_TOLERANCE = 2e-3  # of the interval; single-precision times of long runs are no better
 
@@ -80,14 +82,19 @@ def load_ligand_trajectory(
     ca = match_residues(file.topology, complex_, name)
     atoms, places = np.unique(np.concatenate([ligand, ca]), return_inverse=True)
     frames = SnapshotExtractor(
-        complex_, places[: len(ligand)], places[len(ligand) :], choose_anchors(complex_, superpose_on)
+        complex_,
+        places[: len(ligand)],
+        places[len(ligand) :],
+        choose_anchors(complex_, superpose_on),
+        source=name,
+        interval=file.interval,
     )
     notes: list[str] = []
     clock = _Clock(file)
     parts = []
     for chunk in file.iterate(atoms, notes):
         clock.check(chunk)
-        parts.append(frames.extract(chunk, name))
+        parts.append(frames.extract(chunk))
     if not parts:
         raise InputError(f"{path}: no frame could be read{': ' + notes[0] if notes else ''}")
     return LigandTrajectory(
@@ -182,10 +189,22 @@ class SnapshotExtractor:
         complex_: Reference geometry.
         ligand, ca: Where their atoms are in a chunk.
         anchors: Residues to superpose on.
+        source: Of the frames, for messages.
+        interval: Between frames [ps].
     """
 
-    def __init__(self, complex_: Complex, ligand: np.ndarray, ca: np.ndarray, anchors: np.ndarray) -> None:
-        self.ligand, self.ca, self.anchors = ligand, ca, anchors
+    def __init__(
+        self,
+        complex_: Complex,
+        ligand: np.ndarray,
+        ca: np.ndarray,
+        anchors: np.ndarray,
+        *,
+        source: str,
+        interval: float,
+    ) -> None:
+        self.ligand, self.ca, self.anchors, self.source = ligand, ca, anchors, source
+        self.guard = JumpGuard(source, interval, complex_.ligand.positions.mean(axis=0))
         self.bonds = complex_.ligand.bonds
         pose = complex_.ligand.positions
         self.lengths = np.linalg.norm(pose[self.bonds[:, 0]] - pose[self.bonds[:, 1]], axis=-1)
@@ -199,19 +218,38 @@ class SnapshotExtractor:
         """Along which molecules are made whole; not needed where there is no box."""
         return _build_tree(self.points)
 
-    def extract(self, chunk: mdtraj.Trajectory, source: str) -> np.ndarray:
-        """Ligand snapshots [nm], float32, (n_frames, n_atoms, 3)."""
+    def extract(self, chunk: mdtraj.Trajectory) -> np.ndarray:
+        """Ligand snapshots of the next frames [nm], float32, (n_frames, n_atoms, 3).
+
+        Raises:
+            InputError: If ligand or chains are in another periodic image and there is no box.
+            TopologyMismatchError: If bonds are too long or not those of the complex.
+        """
         xyz = chunk.xyz[:, np.concatenate([self.ligand, self.ca])].copy()
         if chunk.unitcell_vectors is not None:
             _make_whole(xyz, chunk.unitcell_vectors, self.tree)
         ligand, ca = np.split(xyz, [len(self.ligand)], axis=1)
-        self._check_whole(ligand, ca, source, has_box=chunk.unitcell_vectors is not None)
+        has_box = chunk.unitcell_vectors is not None
+        self._check_whole(ligand, ca, has_box=has_box)
         trajectory = mdtraj.Trajectory(np.concatenate([ca[:, self.anchors], ligand], axis=1), None)
         chosen = np.arange(len(self.anchors))
         trajectory.superpose(self.reference, atom_indices=chosen, ref_atom_indices=chosen)
+        if not has_box:
+            self._check_chains(trajectory.xyz[:, : len(self.anchors)])
+            self.guard.check(trajectory.xyz[:, len(self.anchors) :])
         return trajectory.xyz[:, len(self.anchors) :]
 
-    def _check_whole(self, ligand: np.ndarray, ca: np.ndarray, source: str, *, has_box: bool) -> None:
+    def _check_chains(self, anchors: np.ndarray) -> None:
+        rms = np.sqrt(((anchors - self.reference.xyz[0]) ** 2).sum(axis=-1).mean(axis=1))
+        if rms.max() > _LARGEST_RMS_NM:
+            k = int(np.argmax(rms > _LARGEST_RMS_NM))
+            raise InputError(
+                f"{self.source}: frame {self.guard.n_read + k}: the protein's CA atoms are {rms[k]:.1f} nm from the "
+                "complex's, root mean square, and the file holds no box: a chain is in another periodic image, or it "
+                "is another structure; write the trajectory with its box"
+            )
+
+    def _check_whole(self, ligand: np.ndarray, ca: np.ndarray, *, has_box: bool) -> None:
         bonds = np.linalg.norm(ligand[:, self.bonds[:, 0]] - ligand[:, self.bonds[:, 1]], axis=-1)
         links = np.linalg.norm(ca[:, self.links] - ca[:, self.links + 1], axis=-1).max(axis=1, initial=0.0)
         for lengths, limit, what in (
@@ -225,13 +263,13 @@ class SnapshotExtractor:
                     else "make the molecules whole (gmx trjconv -pbc whole), or check that the atoms are ordered as in "
                     "the topology"
                 )
-                raise TopologyMismatchError(f"{source}: {what} {lengths.max():.2f} nm long in a frame: {remedy}")
+                raise TopologyMismatchError(f"{self.source}: {what} {lengths.max():.2f} nm long in a frame: {remedy}")
         means = bonds.mean(axis=0)
         worst = int(np.abs(means - self.lengths).argmax())
         if abs(means[worst] - self.lengths[worst]) > _BOND_TOLERANCE_NM:
             raise TopologyMismatchError(
-                f"{source}: a ligand bond is {means[worst]:.2f} nm long on average, {self.lengths[worst]:.2f} nm in "
-                "the complex: the ligand's atoms are ordered otherwise than in the topology; use topology and "
+                f"{self.source}: a ligand bond is {means[worst]:.2f} nm long on average, {self.lengths[worst]:.2f} nm "
+                "in the complex: the ligand's atoms are ordered otherwise than in the topology; use topology and "
                 "trajectory of one run"
             )
 

@@ -150,6 +150,20 @@ def test_ligand_in_another_image_without_a_box(replica: mdtraj.Trajectory, site:
         observe(open_trajectory(tmp_path / "a.nc", get_bundled_path("pocket.pdb")), site)
 
 
+def test_ligand_that_jumps_without_a_box(replica: mdtraj.Trajectory, site: BindingSite, tmp_path: Path) -> None:
+    jumping = replica[:6]
+    jumping.xyz[4:, jumping.topology.select("resname '0WC'")] += [8.0, 0.0, 0.0]
+    jumping.save(str(tmp_path / "box.nc"))
+    jumping.unitcell_vectors = None
+    jumping.save(str(tmp_path / "a.nc"))
+    with pytest.raises(InputError, match=r"a.nc: frame 4: the ligand is 8\.\d nm from .* and the file holds no box"):
+        observe(open_trajectory(tmp_path / "a.nc", get_bundled_path("pocket.pdb")), site)
+    moved = np.diff(
+        observe(open_trajectory(tmp_path / "box.nc", get_bundled_path("pocket.pdb")), site).positions, axis=0
+    )
+    assert np.linalg.norm(moved, axis=-1).max() < 4.0  # the box brings it back
+
+
 def test_another_ligand(replica: mdtraj.Trajectory, site: BindingSite, tmp_path: Path) -> None:
     other = replica[:2].atom_slice(replica.topology.select("not name Cl1"))
     with pytest.raises(TopologyMismatchError, match="another molecule than 0WC"):

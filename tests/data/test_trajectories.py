@@ -192,6 +192,39 @@ class TestBadInput:
         with pytest.raises(TopologyMismatchError, match="make the molecules whole"):
             load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
 
+    @pytest.mark.parametrize("first", [0, 5])
+    def test_a_ligand_that_jumps_without_a_box(self, write: Write, tiny: Complex, first: int) -> None:
+        """Whole molecules, as trjconv -pbc whole leaves them, but the ligand in another image from some frame on."""
+
+        def jump(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.xyz[first:, tiny.ligand.atom_indices[0] :] += [0.0, 4.0, 0.0]
+            return frames
+
+        path = write(".xtc", None, edit=jump)
+        expected = (
+            rf"md.xtc: the ligand is 4\.0 nm from .* in frame {first}, and the file holds no box: it is in another"
+        )
+        with pytest.raises(InputError, match=expected):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+
+    def test_a_ligand_that_drifts_off_is_no_jump(self, write: Write, tiny: Complex) -> None:
+        def drift(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.xyz[:, tiny.ligand.atom_indices[0] :] += 0.05 * np.arange(N_FRAMES)[:, None, None]
+            return frames
+
+        path = write(".xtc", None, edit=drift)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+        assert len(loaded.snapshots) == N_FRAMES
+
+    def test_a_chain_that_jumps_without_a_box(self, write: Write, tiny: Complex) -> None:
+        def jump(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
+            frames.xyz[3:, :12] += [0.0, 0.0, 5.0]
+            return frames
+
+        path = write(".xtc", None, edit=jump)
+        with pytest.raises(InputError, match=r"frame 3: the protein's CA atoms are \d\.\d nm from .* no box"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+
     def test_atoms_ordered_otherwise(self, write: Write, tiny: Complex) -> None:
         def shuffle(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
             frames.xyz = frames.xyz[:, np.random.default_rng(2).permutation(frames.n_atoms)]
