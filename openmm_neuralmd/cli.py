@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """The parser with all commands, and the options of the chosen one."""
-    parser = argparse.ArgumentParser(prog="neuralmd", description="A learned force for OpenMM.")
+    parser = argparse.ArgumentParser(prog="neuralmd", description="A learned force for OpenMM.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"neuralmd {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=command.help, description=command.help)
+        subparser = subparsers.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
         if name == chosen:
             _find(name, "add_{}_arguments")(subparser)
             subparser.set_defaults(run=_find(name, "run_{}"))

@@ -173,6 +173,14 @@ def test_bad_arguments_exit_2(words, capsys) -> None:
     assert "usage: neuralmd" in capsys.readouterr().err
 
 
+def test_options_are_not_guessed(capsys) -> None:
+    """compare has no --force; it must not be taken for --forcefield."""
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "run", "--force", "--out", "x"])
+    assert caught.value.code == 2
+    assert "unrecognized arguments: --force" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, capsys) -> None:
     with pytest.raises(SystemExit) as caught:

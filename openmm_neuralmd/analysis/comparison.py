@@ -177,6 +177,12 @@ def _covers(o: Observation, series: Sequence[Observation]) -> bool:
     return o.n_frames // max(1, round(max(s.interval for s in series) / o.interval)) >= MIN_FRAMES
 
 
+def _name(title: str) -> str:
+    """A title within a sentence: without its unit, small unless it begins with an abbreviation."""
+    name = title.partition(" [")[0]
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+
+
 def describe_overall(comparison: Comparison) -> str:
     """What may be said of the run as a whole, no more."""
     judged = [j for j in comparison.judgements if j.verdict]
@@ -187,7 +193,7 @@ def describe_overall(comparison: Comparison) -> str:
         ("of motion", "energies") if comparison.physics is None else ("of motion and energy", "free energies")
     )
     damaged = [c for c in comparison.integrity if c.verdict == BROKEN]
-    damage = "The molecule is damaged: " + "; ".join(f"{c.title.lower()}, {c.remark}" for c in damaged) + "."
+    damage = "The molecule is damaged: " + "; ".join(f"{_name(c.title)}, {c.remark}" for c in damaged) + "."
     if not judged:
         reasons = f"None of {comparison.run.label}'s motion could be judged, for the reasons given in the notes."
         return f"{reasons} {damage}" if damaged else reasons
@@ -196,19 +202,19 @@ def describe_overall(comparison: Comparison) -> str:
         f"as MD is to itself in {len(counts[CLOSE])}, worse in {len(counts[WORSE])}, broken in {len(counts[BROKEN])}."
     ]
     if counts[WORSE]:
-        parts.append("Worse: " + _join([j.subject.title.lower() for j in counts[WORSE]]) + ".")
+        parts.append("Worse: " + _join([_name(j.subject.title) for j in counts[WORSE]]) + ".")
     if counts[BROKEN]:
-        parts.append("Broken: " + _join([j.subject.title.lower() for j in counts[BROKEN]]) + ".")
+        parts.append("Broken: " + _join([_name(j.subject.title) for j in counts[BROKEN]]) + ".")
     if damaged:
         parts.append(damage)
     lacking = [c for c in comparison.integrity if c.verdict == WORSE]
     if lacking:
-        parts.append("The molecule itself: " + "; ".join(f"{c.title.lower()}, {c.remark}" for c in lacking) + ".")
+        parts.append("The molecule itself: " + "; ".join(f"{_name(c.title)}, {c.remark}" for c in lacking) + ".")
     beaten = [j for j in judged if j.run > j.frozen]
     if beaten:
         parts.append(
             "In "
-            + _join([j.subject.title.lower() for j in beaten])
+            + _join([_name(j.subject.title) for j in beaten])
             + " it is farther from MD than a ligand that never moves."
         )
     parts.append(
