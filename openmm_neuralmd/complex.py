@@ -27,6 +27,7 @@ _PARENT_RESIDUE = {
     "LYSH": "LYS", "LSN": "LYS",
 }  # fmt: skip
 _WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS RB BR IOD".split())
+_NONMETALS = frozenset("H B C N O F Si P S Cl As Se Br Te I".split())
 _CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
@@ -164,12 +165,18 @@ def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None)
     try:
         structure = reader(str(path))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
+        told = {UnicodeDecodeError: "no text", ValueError: f"cut short? {error}"}
+        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told.get(type(error))
         raise InputError(
-            f"{path}: cannot be read as {reader.__name__[:-4]} ({error}); protein and ligand come from a PDB or mmCIF "
-            "file, or from a folder of neuralmd prepare (train, evaluate: --complex)"
+            f"{path}: cannot be read as {reader.__name__[:-4]} ({reason or error}); protein and ligand "
+            "come from a PDB or mmCIF file, or from a folder of neuralmd prepare (train, evaluate: --complex)"
         ) from error
+    if structure.topology.getNumAtoms() == 0:
+        raise InputError(f"{path}: holds no atoms; give the PDB or mmCIF file of a protein with its ligand")
     loaded = Complex.from_topology(structure.topology, structure.positions, ligand, sdf=sdf)
-    return replace(loaded, source=str(path))
+    n_models = structure.getNumFrames()
+    notes = (f"{path.name}: model 1 of {n_models} used",) if n_models > 1 else ()
+    return replace(loaded, source=str(path), notes=(*notes, *loaded.notes))
 
 
 def load_bundled_complex() -> Complex:
@@ -262,13 +269,18 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
             f"ligand {describe_residue(residue)}: atoms {', '.join(unknown)} have no element; fix columns 77-78"
         )
     heavy = [a for a in atoms if a.element.atomic_number > 1]
+    metals = [f"{a.name} {a.element.symbol}" for a in heavy if a.element.symbol not in _NONMETALS]
+    if metals:
+        raise InputError(
+            f"ligand {describe_residue(residue)} holds metal atoms ({', '.join(metals)}): metals are not supported"
+        )
     index = {a.index: k for k, a in enumerate(heavy)}
     pose = xyz[[a.index for a in heavy]]
     elements = np.array([a.element.atomic_number for a in heavy], dtype=np.int64)
     bonds, orders, parents = _read_bonds(topology, residue, index, xyz, notes)
     geometry = pose
     if sdf is not None:
-        bonds, orders, geometry = _read_sdf(Path(sdf), elements, bonds, pose, notes)
+        bonds, orders, geometry = _read_sdf(Path(sdf), heavy, bonds, pose, notes)
     hydrogens = [a for a in atoms if a.element.atomic_number == 1]
     if parents.keys() != {a.index for a in hydrogens} and len(heavy):
         for atom in hydrogens:  # no CONECT records: a hydrogen belongs to the nearest heavy atom
@@ -332,13 +344,13 @@ def _measure(topology: Any, vector: np.ndarray) -> float:
 
 
 def _read_sdf(
-    path: Path, elements: np.ndarray, known: np.ndarray, pose: np.ndarray, notes: list[str]
+    path: Path, atoms: list[Any], known: np.ndarray, pose: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
     """Bonds, their orders and a geometry [nm] from an SDF file, for the ligand's atoms in the structure's order.
 
     Args:
         path: Its heavy atoms may stand in another order where the structure has bonds.
-        elements, known, pose: Of the structure: elements, bonds where it has them, and positions [nm].
+        atoms, known, pose: Of the structure: heavy atoms, bonds where it has them, and positions [nm].
         notes: Receives a line if the order is another.
     """
     molecule = read_sdf(path)
@@ -349,15 +361,22 @@ def _read_sdf(
     bonds = bonds.reshape(-1, 2)
     orders = tuple(b.GetBondTypeAsDouble() for b in pairs)
     coordinates = molecule.GetConformer().GetPositions()[list(heavy)] / 10.0
+    elements = np.array([a.element.atomic_number for a in atoms], dtype=np.int64)
+    if sorted(found) != sorted(elements):
+        symbols = [molecule.GetAtomWithIdx(i).GetSymbol() for i in heavy]
+        raise TopologyMismatchError(
+            f"{path} has the heavy atoms {_format_formula(symbols)}, {describe_residue(atoms[0].residue)} in the "
+            f"structure has {_format_formula([a.element.symbol for a in atoms])}: give this ligand's SDF"
+        )
     is_same = np.array_equal(found, elements)
     if is_same and {frozenset(b) for b in bonds.tolist()} == {frozenset(b) for b in known.tolist()}:
         return bonds, orders, coordinates
     if is_same and np.linalg.norm(pose[bonds[:, 0]] - pose[bonds[:, 1]], axis=1).max(initial=0.0) < _LONGEST_BOND_NM:
         return bonds, orders, coordinates
-    if sorted(found) != sorted(elements) or not len(known):
+    if not len(known):
         raise TopologyMismatchError(
-            f"{path}: {len(found)} heavy atoms whose elements or order differ from the ligand's {len(elements)} in the "
-            "structure; give the SDF of this ligand with its heavy atoms in the same order"
+            f"{path}: heavy atoms are ordered otherwise than in the structure, which has no bonds to match them by: "
+            "give the SDF with its heavy atoms in the structure's order, or a structure with CONECT records"
         )
     orders_of_atoms = match_graphs(elements, known, found, bonds)
     if not len(orders_of_atoms):
@@ -368,6 +387,11 @@ def _read_sdf(
     order = min(orders_of_atoms, key=lambda order: _superpose(coordinates[order], pose))
     notes.append(f"{path.name}: atoms are ordered otherwise than in the structure, and were matched by their bonds")
     return np.argsort(order)[bonds], orders, coordinates[order]
+
+
+def _format_formula(symbols: list[str]) -> str:
+    ordered = sorted(set(symbols), key=lambda s: (s != "C", s))
+    return " ".join(f"{s}{symbols.count(s)}" for s in ordered)
 
 
 def _superpose(points: np.ndarray, reference: np.ndarray) -> float:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from openmm import unit
-from openmm.app import Topology
+from openmm.app import Element, PDBFile, Topology
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from openmm_neuralmd.complex import Complex, get_parent_residue
+from openmm_neuralmd.complex import Complex, get_parent_residue, load_complex
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from tests.helpers import make_topology
 
@@ -83,6 +83,50 @@ class TestBondToTheProtein:
         )
 
 
+@pytest.mark.parametrize(
+    ("symbol", "is_refused"), [("Fe", True), ("Zn", True), ("Na", True), ("Se", False), ("B", False)]
+)
+def test_metals_in_the_ligand(symbol: str, is_refused: bool) -> None:
+    topology, positions = make_topology(SMILES)
+    next(a for a in topology.atoms() if a.name == "O2").element = Element.getBySymbol(symbol)
+    if not is_refused:
+        assert Complex.from_topology(topology, positions, "LIG").ligand.n_atoms == 4
+        return
+    with pytest.raises(
+        InputError, match=rf"ligand LIG:B:9 holds metal atoms \(O2 {symbol}\): metals are not supported"
+    ):
+        Complex.from_topology(topology, positions, "LIG")
+
+
+class TestPdbFiles:
+    def write(self, path: Path, n_models: int = 1) -> Path:
+        topology, positions = make_topology(SMILES)
+        with (path / "x.pdb").open("w") as file:
+            PDBFile.writeHeader(topology, file)
+            for k in range(n_models):
+                xyz = (positions + 0.1 * k) * unit.nanometer
+                PDBFile.writeModel(topology, xyz, file, modelIndex=k + 1 if n_models > 1 else None)
+            PDBFile.writeFooter(topology, file)
+        return path / "x.pdb"
+
+    def test_of_several_models_the_first_is_used_and_said(self, tmp_path: Path) -> None:
+        one = load_complex(self.write(tmp_path), "LIG")
+        several = load_complex(self.write(tmp_path, 3), "LIG")
+        assert np.array_equal(one.positions, several.positions)
+        assert one.notes == ()
+        assert several.notes == ("x.pdb: model 1 of 3 used",)
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"END\n", b"\xff\xfe\x00", b"ATOM      1  N   GLY A   1     "],
+    )
+    @pytest.mark.parametrize("name", ["x.pdb", "x.cif"])
+    def test_damaged(self, tmp_path: Path, content: bytes, name: str) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}: .*(no atoms|no text|cut short)"):
+            load_complex(tmp_path / name, "LIG")
+
+
 def test_ligand_in_two_pieces() -> None:
     topology, positions = make_topology("CC.OC")
     with pytest.raises(InputError, match="join only 2 of 4 heavy atoms"):
@@ -147,6 +191,14 @@ class TestSdfInAnotherOrder:
             assert "lig.sdf: atoms are ordered otherwise" in found.notes[0]
             assert np.allclose(found.ligand.find_constraints()[1], expected.ligand.find_constraints()[1], atol=1e-3)
         assert expected.notes == ()
+
+    def test_another_molecule_shows_both_formulas(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, None, "CCO")
+        expected = (
+            r"lig.sdf has the heavy atoms C2 O1, LIG:B:9 in the structure has C10 Cl1 N2 O1: give this ligand's SDF"
+        )
+        with pytest.raises(TopologyMismatchError, match=expected):
+            Complex.from_topology(*make_topology(self.SMILES), "LIG", sdf=path)
 
     def test_an_isomer_is_refused(self, tmp_path: Path) -> None:
         topology, positions = make_topology(self.SMILES)

@@ -132,5 +132,7 @@ def _read_element(name: str, *, is_alone: bool) -> Any:
 
 def describe_error(error: Exception) -> str:
     """The line of a reader's message that says what is wrong."""
+    if isinstance(error, TypeError | EOFError):  # what readers stumble over where a file ends too early
+        return "empty or cut short"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last

@@ -101,7 +101,7 @@ def read_structure(path: str | Path) -> Structure:
         raise InputError(f"{path}: {what}; give a PDB or mmCIF file, or --pdb-id")
     try:
         source = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, IndexError) as error:  # gemmi's; the last of an empty mmCIF file
         reason = str(error).splitlines()[0].rstrip(":. ") if str(error) else type(error).__name__
         raise InputError(
             f"{path}: cannot be read as PDB or mmCIF ({reason}); give a whole file, neither cut short nor edited"

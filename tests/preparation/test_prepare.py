@@ -216,6 +216,12 @@ class TestBadInput:
             prepare(path)
         expect_nothing_written(path)
 
+    @pytest.mark.parametrize("content", ["", "data_\n"])
+    def test_empty_mmcif(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "entry.cif").write_text(content)
+        with pytest.raises(InputError, match=r"entry.cif: .*(cannot be read|holds no atoms)"):
+            prepare(tmp_path / "entry.cif")
+
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such file"):
             prepare(tmp_path / "entry.pdb")
