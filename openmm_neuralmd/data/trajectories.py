@@ -135,18 +135,24 @@ def choose_anchors(complex_: Complex, superpose_on: str) -> np.ndarray:
 def match_ligand(topology: mdtraj.Topology, complex_: Complex, source: str) -> np.ndarray:
     """Topology index of each ligand heavy atom, in the complex's order; by names where both have the same ones.
 
+    Of several copies it is the one that stands in the same place among those of the complex.
+
     Raises:
-        TopologyMismatchError: If the ligand is absent, there twice, or has other atoms.
+        TopologyMismatchError: If the ligand is absent, there more or less often than in the complex, or has other
+            atoms.
     """
     ligand = complex_.ligand
     residues = [r for r in topology.residues if r.name == ligand.name]
-    if len(residues) != 1:
+    copies = [] if complex_.topology is None else [r for r in complex_.topology.residues() if r.name == ligand.name]
+    if not residues or len(residues) != max(len(copies), 1):
         others = sorted({r.name for r in topology.residues if not r.is_protein and not r.is_water})
         raise TopologyMismatchError(
-            f"{source}: ligand {ligand.name} found {len(residues)} times, expected once; beside protein and water it "
-            f"holds {', '.join(others[:12]) or 'nothing'}"
+            f"{source}: ligand {ligand.name} found {len(residues)} times, expected {max(len(copies), 1)}; beside "
+            f"protein and water it holds {', '.join(others[:12]) or 'nothing'}"
         )
-    heavy = [a for a in residues[0].atoms if a.element is not None and a.element.atomic_number > 1]
+    own = ligand.atom_indices[0]
+    chosen = next((k for k, r in enumerate(copies) if own in [a.index for a in r.atoms()]), 0)
+    heavy = [a for a in residues[chosen].atoms if a.element is not None and a.element.atomic_number > 1]
     by_name = {a.name: a for a in heavy}
     if len(by_name) == len(heavy) and by_name.keys() == set(ligand.atom_names):
         heavy = [by_name[name] for name in ligand.atom_names]

@@ -102,7 +102,8 @@ def read_structure(path: str | Path) -> Structure:
     try:
         source = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError, IndexError) as error:  # gemmi's; the last of an empty mmCIF file
-        reason = str(error).splitlines()[0].rstrip(":. ") if str(error) else type(error).__name__
+        told = "" if isinstance(error, IndexError) else str(error)
+        reason = told.splitlines()[0].rstrip(":. ") if told else "empty"
         raise InputError(
             f"{path}: cannot be read as PDB or mmCIF ({reason}); give a whole file, neither cut short nor edited"
         ) from error

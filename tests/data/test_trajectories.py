@@ -8,12 +8,13 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+from openmm.app import Topology
 from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.complex import Complex, load_complex
 from openmm_neuralmd.data.trajectories import choose_anchors, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from tests.helpers import SHARED, make_complex
+from tests.helpers import CHIRAL_ALKYNE, SHARED, make_complex, make_topology
 
 FOLDER = Path(__file__).parent
 INTERVAL_PS = 20.0
@@ -135,6 +136,34 @@ class TestFormats:
         path = write(".xtc", edit=reverse)
         loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
         assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+
+
+class TestTwoCopies:
+    """Of a homodimer's ligands one is meant."""
+
+    @pytest.fixture
+    def dimer(self, tmp_path: Path) -> tuple[Topology, np.ndarray, Path]:
+        """Topology, positions, and a trajectory in which the copies move differently."""
+        topology, positions = make_topology(CHIRAL_ALKYNE, n_copies=2)
+        noise = np.random.default_rng(5).normal(scale=0.01, size=(4, *positions.shape))
+        noise[:, : 3 * 8] = 0.0
+        frames = mdtraj.Trajectory(positions + noise, mdtraj.Topology.from_openmm(topology))
+        frames.time = INTERVAL_PS * np.arange(4)
+        frames.save(str(tmp_path / "md.xtc"))
+        frames[0].save(str(tmp_path / "top.pdb"))
+        return topology, positions + noise, tmp_path / "md.xtc"
+
+    @pytest.mark.parametrize("chain", ["B", "C"])
+    def test_the_chosen_one_is_read(self, dimer: tuple[Topology, np.ndarray, Path], chain: str) -> None:
+        topology, xyz, path = dimer
+        complex_ = Complex.from_topology(topology, xyz[0], f"LIG:{chain}")
+        found = load_ligand_trajectory(path, path.parent / "top.pdb", complex_, superpose_on="all")
+        assert np.abs(found.snapshots - xyz[:, complex_.ligand.atom_indices]).max() < EXACT_NM
+
+    def test_a_complex_with_one_cannot_choose(self, dimer: tuple[Topology, np.ndarray, Path], tiny: Complex) -> None:
+        path = dimer[2]
+        with pytest.raises(TopologyMismatchError, match="LIG found 2 times, expected 1"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
 
 
 @pytest.fixture(scope="module")
