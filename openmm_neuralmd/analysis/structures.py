@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gemmi
+import mdtraj
 import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
@@ -92,13 +93,15 @@ def _leave_out_solvent(file: StructureFile, name: str, notes: list[str]) -> Stru
             waters.append(residue)
         elif residue.n_atoms == 1 and residue.atom(0).element.symbol in _BOX_IONS:
             ions.append(residue)
-    if not waters and not ions:
-        return file
     left_out = {atom.index for residue in (*waters, *ions) for atom in residue.atoms}
+    left_out |= {atom.index for atom in file.topology.atoms if atom.element is mdtraj.element.virtual}
+    if not left_out:
+        return file
     kept = np.array([k for k in range(file.topology.n_atoms) if k not in left_out], dtype=np.int64)
     parts = [(len(waters), "water", ""), (len(ions), "ion", f" ({', '.join(_BOX_IONS)})")]
     counted = " and ".join(f"{n} {what}{'s' if n > 1 else ''}{which}" for n, what, which in parts if n)
-    notes.append(f"{name}: {counted} left out of the rigid surroundings")
+    if counted:
+        notes.append(f"{name}: {counted} left out of the rigid surroundings")
     return StructureFile(file.topology.subset(kept), file.positions[kept], file.cell)
 
 

@@ -101,7 +101,8 @@ def build_complex(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
     ligand = _build_ligand(atoms, start, label, keep_hydrogens=keep_hydrogens)
     unknown = f"{label}: the ligand's bond orders are unknown: all its bonds outside rings may turn"
     notes = (unknown,) if ligand.bond_orders is None else ()
-    return Complex(None, start, ligand, _build_protein(atoms, start, label), source=label, notes=notes)
+    nowhere = np.empty((0, 3))  # without a topology nothing asks where all atoms are, and thousands of complexes add up
+    return Complex(None, nowhere, ligand, _build_protein(atoms, start, label), source=label, notes=notes)
 
 
 def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens: bool) -> Ligand:

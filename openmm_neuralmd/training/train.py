@@ -122,7 +122,13 @@ def train_model(
         "training": {
             "command": command,
             "complexes": [
-                {"name": name, "source": c.source, "ligand": c.ligand.name, **describe_training_complex(c)}
+                {
+                    "name": name,
+                    "source": c.source,
+                    "ligand": c.ligand.name,
+                    **({"notes": list(c.notes)} if c.notes else {}),
+                    **describe_training_complex(c),
+                }
                 for name, c in named[: len(entries)]
             ],
             "complexes_validation": [c.source for c, _ in held_out],

@@ -92,11 +92,11 @@ class TestGro:
         def solvate(frame: mdtraj.Trajectory) -> mdtraj.Trajectory:
             topology = frame.topology.copy()
             chain = topology.add_chain()
-            for names in (("OW", "HW1", "HW2"), ("OW", "HW1", "HW2"), ("NA",), ("ZN",)):
-                residue = topology.add_residue("SOL" if len(names) == 3 else names[0], chain)
+            for names in (("OW", "HW1", "HW2"), ("OW", "HW1", "HW2", "MW"), ("NA",), ("ZN",)):
+                residue = topology.add_residue("SOL" if len(names) > 1 else names[0], chain)
                 for name in names:
                     topology.add_atom(name, mdtraj.element.oxygen, residue)
-            more = np.linspace([1.5, 1.5, 1.5], [1.9, 1.9, 1.9], 8)[None]
+            more = np.linspace([1.5, 1.5, 1.5], [1.9, 1.9, 1.9], 9)[None]
             return mdtraj.Trajectory(
                 np.concatenate([frame.xyz, more], axis=1), topology,
                 unitcell_lengths=frame.unitcell_lengths, unitcell_angles=frame.unitcell_angles,

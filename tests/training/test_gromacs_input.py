@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.cli import main
+from openmm_neuralmd.models.export import load_model
 from tests.helpers import make_complex
 
 ASSETS = Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e"))
@@ -47,6 +48,8 @@ def test_training_and_evaluation(suffix, top, note, frames, tmp_path, capsys):
     printed = capsys.readouterr().err
     assert note in printed
     assert all(line.startswith("note: ") for line in printed.splitlines())
+    noted = load_model(out).metadata["training"]["complexes"][0]["notes"]
+    assert printed.splitlines()[: len(noted)] == [f"note: {n}" for n in noted]
     words = ["--trajectory", md, *files, "--samples", "2", "--seeds", "0", "--out", str(tmp_path / "e")]
     assert main(["evaluate", str(out), *words]) == 0
     if suffix == ".h5":
