@@ -163,7 +163,7 @@ class _Run:
         previous = "minimisation"
         for phase in self.phases:
             if phase.name == "production" and (self.folder / "production.tpr").is_file():
-                self._extend(phase)
+                self._set_length(phase)
             if not self._is_done(phase.name):
                 if not (self.folder / f"{phase.name}.tpr").is_file():
                     make_run_input(
@@ -184,14 +184,14 @@ class _Run:
     def _is_done(self, name: str) -> bool:
         return (self.folder / f"{name}.gro").is_file()
 
-    def _extend(self, phase: Phase) -> None:
-        """Give an earlier production the length that is wanted now."""
+    def _set_length(self, phase: Phase) -> None:
+        """Give an earlier production the length that is wanted now, which may be shorter."""
         text = call_gromacs(["dump", "-s", "production.tpr"], self.folder)
         found = re.search(r"nsteps\s*=\s*(\d+)", text)
-        if found is not None and int(found[1]) < phase.n_steps:
+        if found is not None and int(found[1]) != phase.n_steps:
             until = f"{phase.n_steps * self.protocol.timestep_ps:.6f}"
-            call_gromacs(["convert-tpr", "-s", "production.tpr", "-until", until, "-o", "longer.tpr"], self.folder)
-            (self.folder / "longer.tpr").replace(self.folder / "production.tpr")
+            call_gromacs(["convert-tpr", "-s", "production.tpr", "-until", until, "-o", "changed.tpr"], self.folder)
+            (self.folder / "changed.tpr").replace(self.folder / "production.tpr")
             (self.folder / "production.gro").unlink(missing_ok=True)
 
     def _run(self, name: str, phase: Phase | None) -> None:

@@ -162,6 +162,22 @@ class TestGromacs:
             "total",
         ]
 
+    def test_a_run_that_was_killed_may_end_sooner_than_planned(
+        self, pocket: Path, parameters: Path, tmp_path: Path
+    ) -> None:
+        """With the frames it has, though mdrun's checkpoint lies beyond the last of them."""
+        pytest.importorskip("parmed", reason="pip install 'openmm_neuralmd[gromacs]'")
+        folder = tmp_path / "run"
+        build = [str(pocket), "--ligand", LIGAND, "--ligand-parameters", str(parameters), "--solvent", "none"]
+        words = [*build, "--time", "1000", "--interval", "0.4", "--equilibration", "1", "--engine", "gromacs"]
+        run(words, folder, kill_after=KILLED_AFTER)
+        done = count_frames(folder)
+        assert done < 1000
+        run(["--resume", "--engine", "gromacs", "--time", f"{done * 0.4:g}"], folder)
+        assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+        assert len(mdtraj.load(str(folder / "trajectory.xtc"), top=str(folder / "topology.pdb"))) == done
+        assert len((folder / "log.csv").read_text().splitlines()) == 1 + done
+
     def test_table_for_people(
         self, pocket: Path, parameters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
