@@ -84,7 +84,7 @@ def run_gromacs(
         record["energies"] = comparison.as_dict()
         run.write_inputs()
     write_json(files.record, record)
-    first, status = count_frames(files), "interrupted"
+    first, status = min(count_frames(files), protocol.n_frames), "interrupted"
     try:
         run.go()
         status = "finished"
@@ -94,7 +94,7 @@ def run_gromacs(
     finally:
         if (files.gromacs / "production.xtc").is_file():
             write_results(protocol, files)
-        end_session(files, record, status, (first, count_frames(files)), run.wall)
+        end_session(files, record, status, (first, min(count_frames(files), protocol.n_frames)), run.wall)
 
 
 def count_frames(files: ReferenceFiles) -> int:
@@ -164,7 +164,7 @@ class _Run:
         for phase in self.phases:
             if phase.name == "production" and (self.folder / "production.tpr").is_file():
                 self._set_length(phase)
-            if not self._is_done(phase.name):
+            if not (self._is_done(phase.name) or self._is_beyond(phase)):
                 if not (self.folder / f"{phase.name}.tpr").is_file():
                     make_run_input(
                         self.folder,
@@ -183,6 +183,14 @@ class _Run:
 
     def _is_done(self, name: str) -> bool:
         return (self.folder / f"{name}.gro").is_file()
+
+    def _is_beyond(self, phase: Phase) -> bool:
+        """Whether an interrupted phase is as long already as is wanted now: mdrun would refuse to go on."""
+        if not (self.folder / f"{phase.name}.cpt").is_file():
+            return False
+        text = call_gromacs(["dump", "-cp", f"{phase.name}.cpt"], self.folder)
+        found = re.search(r"^step = (\d+)", text, re.MULTILINE)
+        return found is not None and int(found[1]) >= phase.n_steps
 
     def _set_length(self, phase: Phase) -> None:
         """Give an earlier production the length that is wanted now, which may be shorter."""
@@ -265,7 +273,8 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
             make_whole(chunk, molecules, pocket, source.name)
             if chunk.unitcell_vectors is not None:
                 place = _remove_jumps(chunk, place)
-            later = chunk[chunk.time > 0.5 * protocol.interval_ps]
+            half = 0.5 * protocol.interval_ps
+            later = chunk[(chunk.time > half) & (chunk.time < protocol.time_ps + half)]
             target.write(later.xyz, time=later.time, box=later.unitcell_vectors)
     temporary.replace(files.trajectory)
 
