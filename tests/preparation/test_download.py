@@ -58,6 +58,7 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     monkeypatch.setenv("NEURALMD_PDB_URL", made.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     thread = threading.Thread(target=made.httpd.serve_forever, daemon=True)
     thread.start()
