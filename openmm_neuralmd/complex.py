@@ -169,7 +169,7 @@ def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None)
         reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told.get(type(error))
         raise InputError(
             f"{path}: cannot be read as {reader.__name__[:-4]} ({reason or error}); protein and ligand "
-            "come from a PDB or mmCIF file, or from a folder of neuralmd prepare (train, evaluate: --complex)"
+            "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"
         ) from error
     if structure.topology.getNumAtoms() == 0:
         raise InputError(f"{path}: holds no atoms; give the PDB or mmCIF file of a protein with its ligand")
