@@ -116,6 +116,7 @@ def simulate(
         "status": "running",
         "settings": {"n_snapshots": n_snapshots, **settings},
         "complex": complex_.source,
+        "complex_notes": list(complex_.notes),
         "ligand": complex_.ligand.name,
         "model_path": str(force.model.path),
         "model_metadata": dict(model.metadata) if isinstance(model, Model) else None,

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import MDAnalysis
@@ -34,7 +35,8 @@ def read_bytes(files: RunFiles) -> tuple[bytes, bytes]:
 
 def test_files_of_a_run(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     seen: list[tuple[int, float]] = []
-    files = simulate(tiny_complex, model, tmp_path / "run", n_snapshots=6, progress=lambda n, t: seen.append((n, t)))
+    complex_ = replace(tiny_complex, notes=("bonds were perceived",))
+    files = simulate(complex_, model, tmp_path / "run", n_snapshots=6, progress=lambda n, t: seen.append((n, t)))
     assert seen == [(n, 80.0 * n) for n in range(7)]
     trajectory = mdtraj.load(str(files.trajectory), top=str(files.topology))
     assert trajectory.n_frames == 6
@@ -51,6 +53,7 @@ def test_files_of_a_run(tiny_complex: Complex, model: ModelDouble, tmp_path: Pat
     assert record["status"] == "finished"
     assert record["n_snapshots_done"] == 6
     assert record["settings"]["seed"] == 0
+    assert record["complex_notes"] == ["bonds were perceived"]
     assert record["settings"]["scheme"] == "leapfrog"
     assert record["projection"]["iterations"] == sum(int(row.split(",")[-1]) for row in rows[1:]) > 0
     assert sorted(p.name for p in files.folder.iterdir()) == sorted(p.name for p in files.list_existing())
