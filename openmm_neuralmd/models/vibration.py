@@ -5,8 +5,9 @@ About positions with ideal bonds and 1-3 distances every pair is a spring, and e
     d ~ Normal(0, (J^T diag(1/s^2) J + 1/c^2)^-1)
 
 J holds the gradients of the pair distances, s their spreads, c the amplitude of an atom along what no spring holds.
-s depends on the two elements, on whether they are bonded, and on the ideal distance, which tells a single bond from
-a triple one. The dynamics do not feel d: a step ends with it and the next one begins without.
+s depends on the two elements and those around them, on the atom between them, on whether they are bonded, and on the
+ideal distance, which tells a single bond from a triple one. The dynamics do not feel d: a step ends with it and the
+next one begins without.
 """
 
 import math
@@ -22,7 +23,7 @@ from openmm_neuralmd.models.layers import MLP
 _CHANNELS = 16
 _RADIUS = 4.0  # [A], beyond every 1-3 distance
 _TYPICAL = 0.04  # [A], spread of a heavy-atom bond or 1-3 distance at 300 K
-_SOFT = 0.05  # [A]: bends a linear C-C#C by 3 degrees, as MD does; not learned, or it would take what fields explain
+_SOFT = 0.04  # [A]: bends a linear C-C#C by 3 degrees; not learned, or it would take what fields explain
 
 
 class Vibration(nn.Module):
@@ -33,6 +34,8 @@ class Vibration(nn.Module):
         self.radius = _RADIUS
         self.n_radial = _CHANNELS
         self.element = nn.Embedding(N_ELEMENTS, _CHANNELS)
+        self.neighbour = nn.Embedding(N_ELEMENTS, _CHANNELS)
+        self.from_centre = nn.Linear(_CHANNELS, _CHANNELS, bias=False)
         self.from_separation = nn.Embedding(3, _CHANNELS)
         self.from_distance = nn.Linear(_CHANNELS, _CHANNELS)
         self.mlp = MLP([_CHANNELS, _CHANNELS, 1], last_scale=0.0)
@@ -42,10 +45,12 @@ class Vibration(nn.Module):
     def compute_spreads(self, graph: LigandGraph) -> Tensor:
         """s [A], (n_pairs,)."""
         first, second = graph.constraint_pairs[:, 0], graph.constraint_pairs[:, 1]
-        elements = self.element(graph.elements[first]) + self.element(graph.elements[second])
+        bonded = (graph.separation == 1).to(graph.masses.dtype)
+        atoms = self.element(graph.elements) + bonded @ self.neighbour(graph.elements)
+        centres = self.from_centre((bonded[first] * bonded[second]) @ atoms)
         radial = compute_radial_basis(graph.constraint_distances, self.radius, self.n_radial)
         separation = self.from_separation(graph.separation[first, second].clamp(max=2))
-        features = nn.functional.silu(elements + separation + self.from_distance(radial))
+        features = nn.functional.silu(atoms[first] + atoms[second] + centres + separation + self.from_distance(radial))
         return torch.exp(self.log_typical + torch.tanh(self.mlp(features).squeeze(-1)))
 
     def compute_factor(self, jacobian: Tensor, spreads: Tensor) -> Tensor:

@@ -327,6 +327,25 @@ def test_vibration_has_its_spreads(pose, graph):
         assert (marginal > 0.3 * spreads).all()
 
 
+def test_springs_know_what_is_around_them(graph):
+    """Spreads depend on both ends, on the atom between them and on what is bonded to any of these; on nothing else."""
+    vibration = make_net("sde").vibration
+    torch.nn.init.normal_(vibration.mlp.layers[-1].weight, std=0.1)
+    bonded = graph.separation == 1
+    atom = int(bonded.sum(1).argmax())
+    elements = graph.elements.clone()
+    elements[atom] = 16 if elements[atom] != 16 else 7
+    with torch.no_grad():
+        before, after = (vibration.compute_spreads(graph._replace(elements=e)) for e in (graph.elements, elements))
+    first, second = graph.constraint_pairs.T
+    near = bonded[atom] | (torch.arange(len(elements)) == atom)
+    concerned = near[first] | near[second] | (bonded[first] & bonded[second] & near).any(1)
+    assert (bonded[atom][first] & bonded[atom][second]).any()
+    assert (before != after)[concerned].all()
+    assert torch.equal(before[~concerned], after[~concerned])
+    assert (~concerned).any()
+
+
 def test_settling_brings_pairs_back(pose, graph):
     generator = torch.Generator().manual_seed(0)
     moved = pose + 0.05 * torch.randn(50, *pose.shape[1:], dtype=pose.dtype, generator=generator)
