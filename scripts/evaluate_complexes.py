@@ -131,17 +131,21 @@ def evaluate_all() -> None:
         own = [row for row in rows if row["protein"] == held]
         models = train_fold(held, rows, options)
         found = judge_whole(models, own, options.samples)
-        whole |= found["complexes"]
-        about |= {f"{key}, {held} held out": text for key, text in found["about"].items() if key.startswith("leak")}
-        about["seeds"] = found["about"]["seeds"]
-        for ligand in dict.fromkeys(row["ligand"] for row in own):
+        leaks = {text for key, text in found["about"].items() if key.startswith("leakage")}
+        about |= {"seeds": found["about"]["seeds"], f"leakage, {held} held out": "; ".join(leaks)}
+        for ligand, table in zip(dict.fromkeys(r["ligand"] for r in own), found["complexes"].values(), strict=True):
             same = [row for row in own if row["ligand"] == ligand]
             name = f"{held} with {ligand}"
-            halves[name] = judge_second_half(models, same, options.samples)
+            whole[name], halves[name] = table, judge_second_half(models, same, options.samples)
             about[f"MD of {name}"] = "; ".join(row["md"] for row in same)
             about[f"run on {name}"] = try_model(same[0], options)
-    for name, by_complex in (("whole", whole), ("second_half", halves)):
-        evaluation = Evaluation(average_rows(list(by_complex.values())), describe_rows(by_complex) | about, by_complex)
+    for name, by_complex, text in (
+        ("whole", whole, "each trajectory rolled out whole from its first two snapshots"),
+        ("second_half", halves, "each trajectory from its middle on; the trivial rows alone know its first half"),
+    ):
+        notes = {"complexes": f"{len(by_complex)}, {text}; mean over complexes"} | describe_rows(by_complex) | about
+        evaluation = Evaluation(average_rows(list(by_complex.values())), notes, by_complex)
+        notes["in brackets"] = "standard deviation over complexes"
         evaluation.write(options.out / name)
         print(evaluation.format_markdown())
 
