@@ -20,15 +20,13 @@ from openmm_neuralmd.models.applicability import (
 
 MIN_IDENTITY = 0.9
 """Proteins this similar count as the same one."""
-_MIN_OVERLAP = (
-    0.3  # of words of three letters; a tenth of the residues changed one by one leaves 0.7, chance gives 0.05
-)
-
-
+# of words of three letters; a tenth of the residues changed one by one leaves 0.7, chance gives 0.05
+_MIN_OVERLAP = 0.3
 _PLAIN_STEMS = frozenset(
-    "complex system topology top topol structure start solvated protein md npt nvt em conf confout prod".split()
+    "complex system topology top topol structure start solvated protein "
+    "md npt nvt em conf confout prod prepared ready run out".split()
 )
-"""File names that say nothing of what is in the file; its folder is named then."""
+"""Names of files and folders that say nothing of what is in them; the folder above is named then."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def name_complexes(complexes: Sequence[Complex]) -> list[str]:
     """A short name for each, no two alike: PDB identifier, file or folder, then the ligand, a number at last."""
     paths = [_find_path(c.source) for c in complexes]
     ways: list[Callable[[int], str]] = [
-        lambda k: paths[k].parent.name if _is_plain(paths[k]) and paths[k].parent.name else paths[k].name,
+        lambda k: next((part for part in reversed(paths[k].parts) if _tells(part)), paths[k].name),
         lambda k: "/".join(paths[k].parts[-2:]),
         lambda k: f"{names[k]} {complexes[k].ligand.name}",
     ]
@@ -84,8 +82,8 @@ def _find_path(source: str) -> PurePath:
     return path.with_suffix("") if path.suffix else path
 
 
-def _is_plain(path: PurePath) -> bool:
-    return path.name.lower() in _PLAIN_STEMS
+def _tells(part: str) -> bool:
+    return part.lower() not in _PLAIN_STEMS and part.strip("./\\") != ""
 
 
 def identify(complex_: Complex) -> Identity:

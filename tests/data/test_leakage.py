@@ -71,6 +71,7 @@ def test_chains_have_no_scaffold() -> None:
     [
         (["/md/4g3e.pdb", "/md/runs/5i29.gro"], ["4g3e", "5i29"]),
         (["/md/4g3e/complex.pdb", "/md/5i29/complex.pdb"], ["4g3e", "5i29"]),
+        (["/d/5i29/prepared/complex.pdb"], ["5i29"]),
         (["MD.hdf5/10GS", "MD.hdf5/11GS"], ["10GS", "11GS"]),
         (["bundled 4G3E", "ready/complex.pdb (prepared from 5i29.pdb)"], ["4G3E", "5i29"]),
         (["a/4g3e.pdb", "b/4g3e.pdb"], ["a/4g3e", "b/4g3e"]),
