@@ -159,6 +159,8 @@ def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None)
     from openmm.app import PDBFile, PDBxFile
 
     path = Path(pdb)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; leave out --ligand and --sdf to read what `neuralmd prepare` wrote there")
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the PDB or mmCIF file of a protein with its ligand")
     reader = PDBxFile if path.suffix.lower() in (".cif", ".mmcif", ".pdbx") else PDBFile
@@ -187,8 +189,9 @@ def load_bundled_complex() -> Complex:
 
 
 def is_prepared(path: str | Path) -> bool:
-    """Whether a path is a folder, or a file in one, that ``neuralmd prepare`` wrote."""
-    return Path(path).is_dir() or Path(path).with_name(PREPARED_FILES[-1]).is_file()
+    """Whether a path is a folder, or the ``complex.pdb`` in one, that ``neuralmd prepare`` wrote."""
+    path = Path(path)
+    return path.is_dir() or (path.name == PREPARED_FILES[0] and path.with_name(PREPARED_FILES[-1]).is_file())
 
 
 def load_prepared_complex(path: str | Path) -> Complex:

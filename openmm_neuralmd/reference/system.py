@@ -275,6 +275,8 @@ def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None)
         if ligand or sdf:
             raise InputError("--ligand and --sdf belong to a COMPLEX; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
+    if not Path(source).exists():
+        raise InputError(f"{source}: no such file or folder; give a complex, or none for the bundled 4G3E")
     if ligand is None and sdf is None and is_prepared(source):
         return _load_prepared(source)
     if ligand is None:

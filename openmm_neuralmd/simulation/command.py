@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import shlex
 import sys
 from contextlib import closing
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -27,7 +29,7 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of `neuralmd prepare`, or PDB, mmCIF, GRO or TPR file (default: 4G3E)",
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
-    parser.add_argument("--sdf", metavar="F", help="the ligand's bonds and ideal geometry, atoms in the PDB's order")
+    parser.add_argument("--sdf", metavar="F", help="the ligand's bonds, their orders and ideal geometry")
     parser.add_argument("--model", default="sde", metavar="M", help="model file, or bundled: sde, ode (default: sde)")
     parser.add_argument("--snapshots", type=int, default=100, metavar="N", help="of the whole run (default: 100)")
     parser.add_argument("--steps-per-snapshot", type=int, metavar="N", help="default: the model's own")
@@ -89,6 +91,7 @@ def run_simulate(args: argparse.Namespace) -> None:
 
 def describe_run(files: RunFiles, held_fixed: str) -> str:
     """What to know after a run: comparison, files, and how to look at them."""
+    load = f"load_traj {files.trajectory}, topology, state=1"
     copies = [path.name for path in map(files.get_copy, COPY_FORMATS) if path.exists()]
     return "\n".join(
         [
@@ -97,8 +100,8 @@ def describe_run(files: RunFiles, held_fixed: str) -> str:
             f"held     {held_fixed}",
             f"files    {', '.join([str(files.trajectory), *copies])}, {files.topology.name} (start), {files.log.name}, "
             f"{files.record.name}",
-            f"VMD      vmd {files.topology} {files.trajectory}",
-            f"PyMOL    pymol {files.topology} -d 'load_traj {files.trajectory}, topology, state=1'",
+            f"VMD      {shlex.join(['vmd', str(files.topology), str(files.trajectory)])}",
+            f"PyMOL    {shlex.join(['pymol', str(files.topology), '-d', load])}",
         ]
     )
 
@@ -128,6 +131,8 @@ def _load_complex(args: argparse.Namespace) -> Complex:
         if args.ligand or args.sdf:
             raise InputError("--ligand and --sdf belong to a COMPLEX.pdb; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
+    if not Path(args.complex).exists():
+        raise InputError(f"{args.complex}: no such file or folder; give a complex, or none for the bundled 4G3E")
     if args.ligand is None and args.sdf is None and is_prepared(args.complex):
         return load_prepared_complex(args.complex)
     if args.ligand is None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.cli import main
+from openmm_neuralmd.complex import is_prepared
 from tests.preparation.conftest import SMILES
 
 
@@ -38,9 +39,23 @@ def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["ligand_selection"] == "0WC:B:702"
 
 
+def test_another_file_in_the_folder_is_not_what_was_prepared(words: list[str], tmp_path: Path) -> None:
+    assert main(words) == 0
+    out = tmp_path / "out"
+    assert is_prepared(out)
+    assert is_prepared(out / "complex.pdb")
+    (out / "pose.pdb").write_text((out / "complex.pdb").read_text())
+    assert not is_prepared(out / "pose.pdb")
+
+
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
-    [("--ligand", "HOH", "rename the ligand"), ("--smiles", "CCO", "C2 O1 (C2H6O)"), ("--max-gap", "-1", "0 or more")],
+    [
+        ("--ligand", "HOH", "rename the ligand"),
+        ("--smiles", "CCO", "C2 O1 (C2H6O)"),
+        ("--max-gap", "-1", "0 or more"),
+        ("--out", __file__, "is a file; give a directory"),
+    ],
 )
 def test_bad_input_is_one_line(
     words: list[str], capsys: pytest.CaptureFixture[str], option: str, value: str, expected: str
