@@ -38,8 +38,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0, or 2 after one line on stderr that says what was wrong, or 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
     try:
+        args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
         args.run(args)
     except (NeuralMDError, NotImplementedError, OSError) as error:
         print(f"neuralmd: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The command line: results, exit statuses, and one clear line for each kind of bad input."""
 
 import json
+import shlex
 from pathlib import Path
 
 import mdtraj
@@ -95,6 +96,43 @@ def test_a_second_run_needs_a_word(words, capsys) -> None:
 def test_missing_complex_file(words, capsys) -> None:
     words[1] = "nowhere.pdb"
     expect_error(capsys, words, "nowhere.pdb", "no such file")
+
+
+def test_missing_complex_without_a_ligand(words, capsys) -> None:
+    k = words.index("--ligand")
+    expect_error(capsys, ["simulate", "nowhere", *words[2:k], *words[k + 2 :]], "nowhere: no such file or folder")
+
+
+def test_folder_with_a_ligand(words, tmp_path, capsys) -> None:
+    words[1] = str(tmp_path)
+    expect_error(capsys, words, f"{tmp_path}: a folder; leave out --ligand")
+
+
+def test_hints_with_spaces_can_be_pasted(words, tmp_path, capsys) -> None:
+    run = tmp_path / "my run"
+    assert main([*replace_word(words, "--out", run), "--quiet"]) == 0
+    hints = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line[:3] in ("VMD", "PyM"))
+    assert shlex.split(hints["VMD"]) == ["vmd", str(run / "topology.pdb"), str(run / "trajectory.dcd")]
+    assert shlex.split(hints["PyMOL"])[1] == str(run / "topology.pdb")
+
+
+@pytest.mark.parametrize("command", ["simulate", "evaluate", "train", "compare"])
+@pytest.mark.parametrize("is_below", [False, True])
+def test_out_that_is_no_folder_is_said_first(command, is_below, tmp_path, capsys) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    out = taken / "m.pt" if is_below or command == "train" else taken
+    inputs = {"simulate": [], "evaluate": ["sde", "--trajectory", "x"], "train": ["x"], "compare": ["x"]}
+    expect_error(capsys, [command, *inputs[command], "--out", str(out)], f"{taken} is a file; give a directory")
+
+
+def test_interrupted_while_a_command_loads(monkeypatch, capsys) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openmm_neuralmd.cli.build_parser", interrupt)
+    assert main(["info", "sde"]) == 130
+    assert capsys.readouterr().err.startswith("neuralmd: interrupted")
 
 
 def test_ligand_not_found_lists_what_is_there(words, capsys) -> None:

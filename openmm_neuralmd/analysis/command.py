@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_sit
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import check_writable
 
 _SECONDS_PER_DAY = 86400.0
 
@@ -60,6 +62,7 @@ def run_compare(
     args: argparse.Namespace, model: EnergyModel | None = None, *, energy_frames: int = MAX_KEPT_FRAMES
 ) -> None:
     """Compare a run with references and write the report; with energies where there is a model for them."""
+    check_writable(args.out)
     run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
     references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
     comparison, speeds = compare_files(
@@ -83,8 +86,9 @@ def run_compare(
         print(f"note: {note}")
     print(f"\n{describe_overall(comparison)}\n")
     print(f"report  {args.out / 'report.html'}")
-    print(f"PyMOL   cd {args.out} && pymol view.pml")
-    print(f"VMD     cd {args.out} && vmd -e view.vmd")
+    folder = shlex.quote(str(args.out))
+    print(f"PyMOL   cd {folder} && pymol view.pml")
+    print(f"VMD     cd {folder} && vmd -e view.vmd")
 
 
 def open_series(
@@ -173,8 +177,7 @@ def compare_files(
 
 def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
     """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a directory (--out)")
+    check_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.preparation.download import download_entry
@@ -79,7 +80,8 @@ def _format(preparation: Preparation) -> str:
     lines += [f"{title}: {_join(protocol[key])}" for key, title in _CHANGES.items() if protocol[key]]
     lines += [f"warning: {warning}" for warning in preparation.warnings]
     folder = preparation.folder
-    lines.append(f"{folder}: complex.pdb, ligand.sdf, prepare.json; run it with: neuralmd simulate {folder} --out RUN")
+    command = f"neuralmd simulate {shlex.quote(str(folder))} --out RUN"
+    lines.append(f"{folder}: complex.pdb, ligand.sdf, prepare.json; run it with: {command}")
     return "\n".join(lines)
 
 

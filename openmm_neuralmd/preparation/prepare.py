@@ -19,6 +19,7 @@ from rdkit import Chem
 
 from openmm_neuralmd.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
 from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
 from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
@@ -77,6 +78,7 @@ def prepare_complex(
         InputError, TopologyMismatchError: If the input cannot be used; nothing is written then.
     """
     folder = Path(out)
+    check_writable(folder)
     existing = [name for name in PREPARED_FILES if (folder / name).exists()]
     if existing and not overwrite:
         raise InputError(f"{folder} already holds {', '.join(existing)}; give --force to replace them or another --out")

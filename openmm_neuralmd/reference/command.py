@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -200,7 +201,7 @@ def _describe(files: ReferenceFiles, record: dict[str, Any]) -> str:
     elif not protocol.is_periodic:
         lines.append("note     in vacuum: good for tests, not a reference for anything")
     lines.append(f"files    {files.trajectory}, {files.topology.name} (start), {files.log.name}, {files.record.name}")
-    lines.append(f"compare  neuralmd compare RUN --reference {files.folder} --out REPORT")
+    lines.append(f"compare  neuralmd compare RUN --reference {shlex.quote(str(files.folder))} --out REPORT")
     return "\n".join(lines)
 
 

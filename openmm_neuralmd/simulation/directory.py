@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.simulation.checkpoint import Checkpoint
 from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter
 
@@ -58,8 +59,7 @@ def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise InputError("resume and overwrite exclude each other: say --resume to go on or --force to start again")
-    if files.folder.exists() and not files.folder.is_dir():
-        raise InputError(f"{files.folder} is a file; give a directory")
+    check_writable(files.folder)
     existing = files.list_existing()
     if existing and not (resume or overwrite):
         raise InputError(

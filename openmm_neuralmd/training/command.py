@@ -16,6 +16,7 @@ from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks, name_complexes
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
@@ -76,6 +77,7 @@ def run_train(args: argparse.Namespace) -> None:
     out = Path(args.out)
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
+    check_writable(out.parent)
     if args.threads:
         torch.set_num_threads(args.threads)
     device = select_device(args.device)

@@ -19,6 +19,7 @@ from openmm_neuralmd.data.leakage import find_leaks, name_complexes, read_identi
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError
+from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.models.export import BUNDLED, Model, load_bundled_model, load_model
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.predictors import (
@@ -62,6 +63,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         raise InputError(f"--samples {args.samples}: give 1 or more")
     if args.replica and not args.trajectory:
         raise InputError("--replica belongs to a --trajectory; in a table, replicas are rows of the same complex")
+    check_writable(args.out)
     paths = [path for path in (args.trajectory, args.replica) if path]
     models = [load_bundled_model(m) if m in BUNDLED else load_model(m) for m in args.models]
     data = load_data(args, paths, part="test")

@@ -37,7 +37,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "(4G3E; default: TOP itself)",
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
-    parser.add_argument("--sdf", help="the ligand's bonds and ideal geometry, atoms in the topology's order")
+    parser.add_argument("--sdf", help="the ligand's bonds, their orders and ideal geometry")
     parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
     parser.add_argument(
         "--superpose", choices=SUPERPOSITIONS, help="CA atoms to lay frames on (default: pocket; all for MISATO)"
