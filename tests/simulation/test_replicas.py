@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.complex import Complex, load_bundled_complex
-from openmm_neuralmd.errors import NonFiniteStateError
+from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_bundled_model, load_model
 from openmm_neuralmd.simulation.replicas import run_replicas
 from tests.helpers import ModelDouble, make_double
@@ -34,6 +34,18 @@ def test_a_replica_is_the_same_alone_and_among_many(tiny_complex: Complex, n_thr
         np.testing.assert_allclose(together[:, seed], alone[:, 0], rtol=0, atol=1e-12)
     assert np.abs(together[:, 0] - together[:, 8]).max() > 0.01
     assert torch.get_num_threads() == n_threads
+
+
+def test_model_is_bound_where_it_is_not(model_files: dict[str, Path]) -> None:
+    complex_, model = load_bundled_complex(), load_model(model_files["ode"])
+    found = run_replicas(complex_, model, n_snapshots=2, seeds=[3])
+    assert np.array_equal(found, run_replicas(complex_, model.bind(complex_), n_snapshots=2, seeds=[3]))
+
+
+@pytest.mark.parametrize(("n_snapshots", "seeds"), [(0, [1]), (2, [])])
+def test_nothing_to_do_is_said(n_snapshots: int, seeds: list[int], tiny_complex: Complex) -> None:
+    with pytest.raises(InputError, match="at least one snapshot and one seed"):
+        run_replicas(tiny_complex, make_double(tiny_complex), n_snapshots=n_snapshots, seeds=seeds)
 
 
 @pytest.mark.parametrize("kind", ["ode", "sde"])
