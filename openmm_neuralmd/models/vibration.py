@@ -23,7 +23,7 @@ from openmm_neuralmd.models.layers import MLP
 _CHANNELS = 16
 _RADIUS = 4.0  # [A], beyond every 1-3 distance
 _TYPICAL = 0.04  # [A], spread of a heavy-atom bond or 1-3 distance at 300 K
-_SOFT = 0.04  # [A]: bends a linear C-C#C by 3 degrees; not learned, or it would take what fields explain
+_SOFT = 0.045  # [A]; not learned, or it would take what fields explain
 
 
 class Vibration(nn.Module):
