@@ -95,10 +95,10 @@ class MisatoFile:
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
-        return self._find_key(name) is not None
+        return self.find_key(name) is not None
 
-    def _find_key(self, name: str) -> str | None:
-        """The group of a name; PDB identifiers may be in small letters."""
+    def find_key(self, name: str) -> str | None:
+        """The group of a name, None if there is none; PDB identifiers may be in small letters."""
         return next((key for key in (name, name.upper()) if key in self._file), None)
 
     def list_names(self) -> list[str]:
@@ -113,7 +113,7 @@ class MisatoFile:
                 several molecules, or one with a metal.
             TopologyMismatchError: If a molecule breaks or the ligand leaves in a frame.
         """
-        key = self._find_key(name)
+        key = self.find_key(name)
         label = f"{self.path.name}/{key or name}"
         if key is None:
             raise InputError(f"{label}: no such complex; the file holds {len(self._file)} others")
@@ -184,13 +184,17 @@ def iterate_records(file: MisatoFile, names: Sequence[str], skipped: dict[str, s
     """The complexes of a list, one by one; those that cannot be used go to ``skipped`` with the reason.
 
     Raises:
-        InputError: If names are not in the file.
+        InputError: If names are not in the file, or two name the same complex in capitals and small letters.
     """
     absent = [name for name in names if name not in file]
     if absent:
         raise InputError(
             f"{file.path}: {len(absent)} of {len(names)} listed complexes are not there: {', '.join(absent[:5])}"
         )
+    counts = Counter(file.find_key(name) for name in names)
+    twice = [key for key, n in counts.items() if key is not None and n > 1]
+    if twice:
+        raise InputError(f"{file.path}: {', '.join(twice[:5])} named twice; letters may be small or capital")
     for name in names:
         try:
             yield file.load(name)

@@ -12,6 +12,7 @@ from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks, name_complexes
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import Split, build_windows, compute_stride, split_in_time
+from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
@@ -66,10 +67,11 @@ def train_model(
         report: Called after each validation with the step and its losses.
 
     Raises:
-        InputError: If a trajectory is too short, or nothing can be resumed.
+        InputError: If a trajectory is too short or both trained on and held out, or nothing can be resumed.
         NonFiniteStateError: If the loss is not finite.
     """
     target = Path(out)
+    _check_held_out(entries, held_out)
     arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
     complexes = [*entries, *held_out]
     splits = _split(entries, held_out, split)
@@ -158,6 +160,16 @@ def train_model(
     target.parent.mkdir(parents=True, exist_ok=True)
     export_model(net, metadata, target)
     return result
+
+
+def _check_held_out(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
+    known = {trajectory.sha256 for _, trajectories in entries for trajectory in trajectories}
+    for trajectory in (t for _, trajectories in held_out for t in trajectories):
+        if trajectory.sha256 in known:
+            raise InputError(
+                f"{trajectory.source} is both trained on and held out to choose the checkpoint: take it from one of "
+                "the two"
+            )
 
 
 def _split(entries: Sequence[Entry], held_out: Sequence[Entry], split: float) -> list[list[Split]]:

@@ -183,6 +183,8 @@ class TestSplits:
             assert [r.complex.source for r in iterate_records(file, read_split(tmp_path / "train.txt"), {})] == [
                 "MD.hdf5/1ABC"
             ]
+            with pytest.raises(InputError, match="1ABC named twice"):
+                list(iterate_records(file, ["1abc", "1ABC"], {}))
 
     def test_absent_names(self, path: Path) -> None:
         with MisatoFile(path) as file, pytest.raises(InputError, match=r"1 of 2 listed complexes are not there: 1ABC"):

@@ -137,6 +137,15 @@ def test_training_on_misato(misato, tmp_path, capsys):
     assert len(training["leaks"]) == 1
 
 
+def test_a_trajectory_cannot_choose_the_checkpoint_it_trains(misato, tmp_path, capsys):
+    (tmp_path / "train.txt").write_text("r1\nr2\n")
+    (tmp_path / "val.txt").write_text("r2\n")
+    lists = ["--split-file", str(tmp_path / "train.txt"), "--validation-file", str(tmp_path / "val.txt")]
+    assert main(["train", "--misato", str(misato), *lists, "--out", str(tmp_path / "m.pt"), *FAST]) == 2
+    assert "MD.hdf5/r2 is both trained on and held out" in capsys.readouterr().err
+    assert not (tmp_path / "m.pt").exists()
+
+
 @pytest.mark.skipif(not (SHARED / "data" / "complexes").is_dir(), reason="no complexes in ../shared/data")
 def test_training_on_different_complexes(misato, tmp_path, capsys):
     (tmp_path / "train.txt").write_text("r1\n4g3f\n5i29\n2iwx\n")
