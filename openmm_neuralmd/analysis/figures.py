@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
-from rdkit.Chem.Draw import rdMolDraw2D
 
 from openmm_neuralmd.analysis.comparison import Comparison
 from openmm_neuralmd.analysis.fluctuations import (
@@ -197,7 +196,12 @@ def draw_ligand_rmsf(o: Observation, ligand: LigandGraph, largest: float) -> str
         o: Whose RMSF.
         ligand: Atom names and bonds.
         largest: RMSF at the end of the colour scale [A], the same for all drawings beside each other.
+
+    Raises:
+        ImportError: If a system library that RDKit draws with is missing, as on servers without a desktop.
     """
+    from rdkit.Chem.Draw import rdMolDraw2D
+
     molecule = build_drawing(ligand)
     rmsf = ANGSTROM * compute_rmsf(o.positions)
     colors = colormaps["plasma"](0.15 + 0.85 * Normalize(0.0, largest, clip=True)(rmsf))

@@ -184,11 +184,17 @@ def _build_drawings(comparison: Comparison) -> str:
     series = [comparison.run, *comparison.references]
     ligand = comparison.site.ligand
     largest = ANGSTROM * max(compute_rmsf(o.positions).max() for o in series)
-    drawings = "".join(
-        f'<div><b style="color:{get_color(k)}">{escape(o.label)}</b>'
-        f"{figures.draw_ligand_rmsf(o, ligand, largest)}</div>"
-        for k, o in enumerate(series)
-    )
+    try:
+        drawings = "".join(
+            f'<div><b style="color:{get_color(k)}">{escape(o.label)}</b>'
+            f"{figures.draw_ligand_rmsf(o, ligand, largest)}</div>"
+            for k, o in enumerate(series)
+        )
+    except ImportError as error:
+        return (
+            f'<p class="note">RMSF is not drawn on the structural formula: RDKit lacks a system library ({error}). '
+            "On Debian or Ubuntu: sudo apt install libxrender1 libxext6, and compare again.</p>"
+        )
     return f'<div class="row">{drawings}</div>{_embed(figures.draw_rmsf_scale(largest))}'
 
 

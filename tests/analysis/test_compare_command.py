@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import mdtraj
@@ -70,6 +71,15 @@ def test_again_over_its_own_result(compared: Path, bundled_run: Path) -> None:
     assert main(["compare", str(bundled_run), "--out", str(compared)]) == 0
     assert (compared / "mine.txt").read_text() == "keep"
     assert not list(compared.parent.glob(".out-*"))
+
+
+def test_a_server_without_drawing_libraries(bundled_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RDKit draws with libraries of the desktop; where they are missing the page says so, and the rest is there."""
+    monkeypatch.setitem(sys.modules, "rdkit.Chem.Draw", None)
+    assert main(["compare", str(bundled_run), "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "sudo apt install libxrender1" in page
+    assert (tmp_path / "out" / "properties.csv").exists()
 
 
 def test_json_output(bundled_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
