@@ -26,6 +26,7 @@ _MAX_ITERATIONS = 50
 _MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
 _DAMPING_PER_NM = 2.0  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
 _PATH_STEP_NM = 0.02  # first increment of the guided path
+_LONGEST_PATH_NM = 5.0  # of an atom away from the ideal shape; farther away the run has broken
 _MAX_HALVINGS = 5
 _PYRAMIDAL_VOLUME = 0.3  # of three unit bond vectors: 0.77 for an ideal tetrahedron, 0 for a planar centre
 
@@ -123,7 +124,13 @@ class BondProjection:
         """Guided path from the superposed reference geometry to the target (n_atoms, 3)."""
         x = self._superpose(target)
         path = target - x
-        increment = min(1.0, _PATH_STEP_NM / max(float(np.linalg.norm(path, axis=-1).max()), 1e-12))
+        longest = float(np.linalg.norm(path, axis=-1).max())
+        if longest > _LONGEST_PATH_NM:
+            raise ProjectionError(
+                f"bonds cannot be brought back: an atom is {longest:.3g} nm from where the ligand's shape has it: the "
+                "force is too large for this step; use more steps per snapshot, or start from another pose"
+            )
+        increment = min(1.0, _PATH_STEP_NM / max(longest, 1e-12))
         smallest = increment / 2**_MAX_HALVINGS
         done, total = 0.0, 0
         while done < 1.0:

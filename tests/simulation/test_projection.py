@@ -113,3 +113,11 @@ def test_unreachable_distances_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     ligand = make_complex(CHIRAL_ALKYNE).ligand
     with pytest.raises(ProjectionError, match="steps per snapshot"):
         BondProjection(ligand).project(displace(ligand.geometry, 0.1, seed=0))
+
+
+def test_an_exploded_ligand_is_refused_at_once() -> None:
+    ligand = load_bundled_complex().ligand
+    xyz = ligand.positions.copy()
+    xyz[3] += 1e6
+    with pytest.raises(ProjectionError, match="force is too large"):
+        BondProjection(ligand).project(xyz)
