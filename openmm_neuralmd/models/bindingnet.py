@@ -141,8 +141,10 @@ class BindingNet(nn.Module):
     ) -> Tuple[Tensor, Tensor]:
         """Force and B(x) xi [A/snapshot^1.5], (R, N, 3), for increments xi (R, n_noise); projects one vector only."""
         force, fields = self._compute_force_and_free_fields(positions, graph, protein)
-        noise = project_to_tangent(positions, graph.constraint_pairs, fields @ increments.unsqueeze(-1))
-        return force, noise.reshape(positions.shape)
+        # double precision, because near-planar rings make this ill-conditioned and later steps let its rounding grow
+        free = (fields @ increments.unsqueeze(-1)).to(torch.float64)
+        noise = project_to_tangent(positions.to(torch.float64), graph.constraint_pairs, free)
+        return force, noise.to(positions.dtype).reshape(positions.shape)
 
     def count_noise(self, graph: LigandGraph) -> int:
         """Independent normals that one step's noise takes."""
