@@ -3,8 +3,8 @@
 Everything here follows from heavy atoms, bonds and one geometry; no force field is involved.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ def read_sdf(path: str | Path) -> Any:
     if molecule is None:
         raise InputError(f"{path}: not a readable SDF/MOL file")
     return molecule
+
+
+def format_formula(symbols: Iterable[str]) -> str:
+    """Formula in Hill order with every count: C19 Cl1 N5."""
+    counts = Counter(symbols)
+    return " ".join(f"{s}{counts[s]}" for s in sorted(counts, key=lambda s: (s != "C", s)))
 
 
 def match_graphs(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, match_graphs, read_sdf
+from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, format_formula, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
@@ -186,6 +186,12 @@ def load_bundled_complex() -> Complex:
     folder = resources.files("openmm_neuralmd") / "assets" / "4g3e"
     with resources.as_file(folder / "complex.pdb") as pdb, resources.as_file(folder / "ligand.sdf") as sdf:
         return replace(load_complex(pdb, "0WC", sdf=sdf), source="bundled 4G3E")
+
+
+def check_source(path: str | Path) -> None:
+    """InputError where there is nothing to read a complex from."""
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file or folder; give a complex, or none for the bundled 4G3E")
 
 
 def is_prepared(path: str | Path) -> bool:
@@ -368,8 +374,8 @@ def _read_sdf(
     if sorted(found) != sorted(elements):
         symbols = [molecule.GetAtomWithIdx(i).GetSymbol() for i in heavy]
         raise TopologyMismatchError(
-            f"{path} has the heavy atoms {_format_formula(symbols)}, {describe_residue(atoms[0].residue)} in the "
-            f"structure has {_format_formula([a.element.symbol for a in atoms])}: give this ligand's SDF"
+            f"{path} has the heavy atoms {format_formula(symbols)}, {describe_residue(atoms[0].residue)} in the "
+            f"structure has {format_formula([a.element.symbol for a in atoms])}: give this ligand's SDF"
         )
     is_same = np.array_equal(found, elements)
     if is_same and {frozenset(b) for b in bonds.tolist()} == {frozenset(b) for b in known.tolist()}:
@@ -390,11 +396,6 @@ def _read_sdf(
     order = min(orders_of_atoms, key=lambda order: _superpose(coordinates[order], pose))
     notes.append(f"{path.name}: atoms are ordered otherwise than in the structure, and were matched by their bonds")
     return np.argsort(order)[bonds], orders, coordinates[order]
-
-
-def _format_formula(symbols: list[str]) -> str:
-    ordered = sorted(set(symbols), key=lambda s: (s != "C", s))
-    return " ".join(f"{s}{symbols.count(s)}" for s in ordered)
 
 
 def _superpose(points: np.ndarray, reference: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from an SDF file, or guessed from names, distances and hydrogens; the complex's 
 """
 
 import string
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _BOX_IONS = ("Na", "Cl", "K")
 _MAX_BONDS = {1: 1, 9: 1, 17: 1, 35: 1, 53: 1, 8: 2, 5: 4, 6: 4, 7: 4, 14: 4, 15: 5, 16: 6}
 _COVALENT_NM = 0.02  # beyond the sum of the covalent radii
+
+
+def find_structure_file(complex_file: str | None, top: str | None, trajectories: Sequence[str]) -> str | None:
+    """What a complex is read from: a file of its own, else the topology, else a trajectory that holds one."""
+    return complex_file or top or next((t for t in trajectories if t.endswith((".h5", ".hdf5"))), None)
 
 
 def load_structure(

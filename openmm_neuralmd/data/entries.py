@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from openmm_neuralmd.analysis.structures import load_structure
+from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
@@ -72,8 +72,7 @@ def load_table(
     for line, row in _read_rows(path):
         try:
             files = {key: str(path.parent / row[key]) for key in ("trajectory", "top", "sdf", "complex") if row[key]}
-            own = row["trajectory"] if row["trajectory"].endswith((".h5", ".hdf5")) else None
-            source = files.get("complex", files.get("top", own and files["trajectory"]))
+            source = find_structure_file(files.get("complex"), files.get("top"), [files["trajectory"]])
             if source is None:
                 raise InputError("give a topology (top) or the rigid protein with its ligand (complex)")
             entries = parts.setdefault(row["part"] or PARTS[0], {})

@@ -105,6 +105,13 @@ def read_identities(metadata: Mapping[str, Any]) -> dict[str, Identity]:
     return identities
 
 
+def find_split_leaks(training: Sequence[Complex], held_out: Sequence[Complex]) -> list[Leak]:
+    """``find_leaks`` of complexes under the names that ``name_complexes`` gives to all of them together."""
+    complexes = [*training, *held_out]
+    named = list(zip(name_complexes(complexes), complexes, strict=True))
+    return find_leaks(dict(named[: len(training)]), dict(named[len(training) :]))
+
+
 def find_leaks(training: Mapping[str, Complex | Identity], held_out: Mapping[str, Complex]) -> list[Leak]:
     """The held-out complexes that are not new; an empty list means a clean split.
 

@@ -218,17 +218,19 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
         InputError: If a complex does not hold the ligand once.
     """
     codes = {name: code for code, name in RESIDUE_CODES.items()} | {"HIS": 11, "HID": 11, "HIP": 11}
+    ligands = {}
     for name, trajectory in entries.items():
-        n_found = sum(r.name == ligand for r in trajectory.topology.residues)
-        if n_found != 1:
-            raise InputError(f"{name}: ligand {ligand} found {n_found} times, expected once")
+        residues = [r for r in trajectory.topology.residues if r.name == ligand]
+        if len(residues) != 1:
+            raise InputError(f"{name}: ligand {ligand} found {len(residues)} times, expected once")
+        ligands[name] = residues[0]
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     with h5py.File(temporary, "w") as file:
         for name, trajectory in entries.items():
-            residues = [r for r in trajectory.topology.residues if r.name == ligand]
-            chains = [[a for a in c.atoms if a.residue is not residues[0]] for c in trajectory.topology.chains]
-            molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(residues[0].atoms)]
+            own = ligands[name]
+            chains = [[a for a in c.atoms if a.residue is not own] for c in trajectory.topology.chains]
+            molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(own.atoms)]
             order = [a for atoms in molecules for a in atoms]
             group = file.create_group(name)
             begins = np.cumsum([0, *(len(atoms) for atoms in molecules)])[:-1]

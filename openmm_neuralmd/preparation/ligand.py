@@ -4,7 +4,6 @@ A source of bond orders knows atoms in its own order; its molecular graph is lai
 result has the structure's atoms, order and pose. Hydrogens come from the source's protonation state.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
+from openmm_neuralmd.chemistry import format_formula
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.preparation.structure import Residue
 
@@ -153,11 +153,11 @@ def prepare_ligand(residue: Residue, source: Chem.Mol, source_name: str) -> Prep
 def _check_formula(residue: Residue, symbols: list[str], source: Chem.Mol, source_name: str) -> None:
     if len(Chem.GetMolFrags(source)) > 1:
         raise InputError(f"{source_name} holds several molecules; give the ligand alone, without salt or solvent")
-    found, expected = Counter(symbols), Counter(a.GetSymbol() for a in source.GetAtoms())
-    if found != expected:
+    expected = [a.GetSymbol() for a in source.GetAtoms()]
+    if sorted(symbols) != sorted(expected):
         raise TopologyMismatchError(
-            f"ligand {residue} has the heavy atoms {_format_formula(found)} in the structure, {source_name} has "
-            f"{_format_formula(expected)} ({CalcMolFormula(source)}): give this ligand's SMILES or SDF, or complete "
+            f"ligand {residue} has the heavy atoms {format_formula(symbols)} in the structure, {source_name} has "
+            f"{format_formula(expected)} ({CalcMolFormula(source)}): give this ligand's SMILES or SDF, or complete "
             "its coordinates"
         )
 
@@ -243,8 +243,3 @@ def _name_place(place: tuple[int, ...], names: list[str]) -> str:
 def _name_hydrogens(n_hydrogens: int, taken: set[str]) -> list[str]:
     free = (name for name in (f"H{k}" for k in range(1, 1000)) if name not in taken)
     return [next(free) for _ in range(n_hydrogens)]
-
-
-def _format_formula(counts: Counter[str]) -> str:
-    ordered = sorted(counts, key=lambda s: (s != "C", s))
-    return " ".join(f"{s}{counts[s]}" for s in ordered)

@@ -21,7 +21,7 @@ from openmm_neuralmd.reference.directory import (
 )
 from openmm_neuralmd.reference.energies import compare_energies, require_agreement
 from openmm_neuralmd.reference.gromacs_engine import find_gromacs, run_gromacs
-from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, require_no_box
+from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, check_solvent_options
 from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS, MolecularSystem, build_system, load_system
@@ -91,7 +91,7 @@ def run_reference(args: argparse.Namespace) -> None:
         raise InputError(f"--threads {args.threads}: give 1 or more")
     if args.solvent and not args.resume:
         engine = "gromacs" if args.check_energies else args.engine
-        require_no_box(args.solvent, engine=engine, padding=args.padding, pressure=args.pressure_bar)
+        check_solvent_options(args.solvent, engine=engine, padding=args.padding, pressure=args.pressure_bar)
     files = ReferenceFiles(args.out, engine=args.engine)
     if not args.check_energies:
         check_folder(files, resume=args.resume, overwrite=args.force)

@@ -35,8 +35,8 @@ def replace_by_native_force(system: mm.System) -> None:
     system.addForce(native)
 
 
-def require_no_box(solvent: str, *, engine: str, padding: float | None, pressure: float | None) -> None:
-    """Raise where options do not go with a solvent without a box.
+def check_solvent_options(solvent: str, *, engine: str, padding: float | None, pressure: float | None) -> None:
+    """Check that engine, padding and pressure go with the solvent.
 
     Raises:
         InputError: Names the option, and what to do.

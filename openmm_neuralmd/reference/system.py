@@ -17,7 +17,14 @@ from openmm import unit
 from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, PDBxFile, Topology
 
 from openmm_neuralmd.chemistry import read_sdf
-from openmm_neuralmd.complex import Complex, is_prepared, is_reserved_name, load_bundled_complex, load_complex
+from openmm_neuralmd.complex import (
+    Complex,
+    check_source,
+    is_prepared,
+    is_reserved_name,
+    load_bundled_complex,
+    load_complex,
+)
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.reference.implicit import (
@@ -275,8 +282,7 @@ def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None)
         if ligand or sdf:
             raise InputError("--ligand and --sdf belong to a COMPLEX; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
-    if not Path(source).exists():
-        raise InputError(f"{source}: no such file or folder; give a complex, or none for the bundled 4G3E")
+    check_source(source)
     if ligand is None and sdf is None and is_prepared(source):
         return _load_prepared(source)
     if ligand is None:

@@ -5,13 +5,12 @@ import json
 import shlex
 import sys
 from contextlib import closing
-from pathlib import Path
 
 from tqdm import tqdm
 
 from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
-from openmm_neuralmd.complex import Complex, is_prepared, load_bundled_complex, load_prepared_complex
+from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
@@ -131,8 +130,7 @@ def _load_complex(args: argparse.Namespace) -> Complex:
         if args.ligand or args.sdf:
             raise InputError("--ligand and --sdf belong to a COMPLEX.pdb; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
-    if not Path(args.complex).exists():
-        raise InputError(f"{args.complex}: no such file or folder; give a complex, or none for the bundled 4G3E")
+    check_source(args.complex)
     if args.ligand is None and args.sdf is None and is_prepared(args.complex):
         return load_prepared_complex(args.complex)
     if args.ligand is None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.data.entries import Entry
-from openmm_neuralmd.data.leakage import find_leaks, name_complexes
+from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
@@ -128,9 +128,7 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
     chosen_by = f"held-out complexes ({len(held_out)})" if held_out else "the end of each training part"
     print(f"complexes: {len(entries)}, trajectories: {n_trajectories}; the checkpoint is chosen by {chosen_by}")
     if held_out:
-        complexes = [entry.complex for entry in (*entries, *held_out)]
-        named = list(zip(name_complexes(complexes), complexes, strict=True))
-        leaks = find_leaks(dict(named[: len(entries)]), dict(named[len(entries) :]))
+        leaks = find_split_leaks([e.complex for e in entries], [e.complex for e in held_out])
         known = f"{len(leaks)} of {len(held_out)} share protein or scaffold with them" if leaks else "none is known"
         print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))
 

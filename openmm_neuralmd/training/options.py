@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
-from openmm_neuralmd.analysis.structures import load_structure
+from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
 from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
@@ -94,7 +94,7 @@ def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
     elif args.complex_file and args.ligand is None and args.sdf is None and is_prepared(args.complex_file):
         complex_ = load_prepared_complex(args.complex_file)
     else:
-        source = args.complex_file or args.top or next((p for p in paths if p.endswith((".h5", ".hdf5"))), None)
+        source = find_structure_file(args.complex_file, args.top, paths)
         if source is None or args.ligand is None:
             raise InputError("give --ligand, and --top or --complex: which residue is the ligand, and in which protein")
         complex_ = load_structure(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.data.entries import Entry
-from openmm_neuralmd.data.leakage import find_leaks, name_complexes
+from openmm_neuralmd.data.leakage import find_split_leaks, name_complexes
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import Split, build_windows, compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError
@@ -76,8 +76,7 @@ def train_model(
     complexes = [*entries, *held_out]
     splits = _split(entries, held_out, split)
     names = name_complexes([complex_ for complex_, _ in complexes])
-    named = [(name, complex_) for name, (complex_, _) in zip(names, complexes, strict=True)]
-    leaks = find_leaks(dict(named[: len(entries)]), dict(named[len(entries) :]))
+    leaks = find_split_leaks([complex_ for complex_, _ in entries], [complex_ for complex_, _ in held_out])
 
     def build(trajectories: Sequence[LigandTrajectory], ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
         return [
@@ -131,7 +130,7 @@ def train_model(
                     **({"notes": list(c.notes)} if c.notes else {}),
                     **describe_training_complex(c),
                 }
-                for name, c in named[: len(entries)]
+                for name, (c, _) in zip(names, entries, strict=False)
             ],
             "complexes_validation": [c.source for c, _ in held_out],
             "complexes_skipped": dict(skipped or {}),
