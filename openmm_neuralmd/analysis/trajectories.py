@@ -21,6 +21,7 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
+_FORMATS = "DCD, XTC, TRR, NetCDF or HDF5"
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
 
@@ -193,9 +194,11 @@ def _open(path: Path) -> tuple[Any, int]:
                     raise
                 file, promised = open_cut_netcdf(path)
     except Exception as error:
-        raise InputError(f"{path}: cannot be read as a trajectory: {describe_error(error)}") from error
+        raise InputError(
+            f"{path}: cannot be read as a trajectory: {describe_error(error)}; give a whole file of {_FORMATS}"
+        ) from error
     if not (hasattr(file, "read_as_traj") and hasattr(file, "seek")):
-        raise InputError(f"{path}: not a trajectory format; give DCD, XTC, TRR, NetCDF or HDF5 (mdconvert makes them)")
+        raise InputError(f"{path}: not a trajectory format; give {_FORMATS} (mdconvert makes them)")
     return file, _read_dcd_header(path)[0] if path.suffix.lower() == ".dcd" else promised
 
 
