@@ -183,6 +183,21 @@ def find_constrained_pairs(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
     return np.stack([first, second], axis=1).astype(np.int64)
 
 
+def find_lines(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
+    """Straight a-b-c, as at both carbons of C#C: centre b has no other neighbour; int64, (n_lines, 3).
+
+    Args:
+        positions: Ligand geometry [nm], (n_atoms, 3).
+        bonds: Atom pairs, int64, (n_bonds, 2).
+    """
+    found = [
+        (a, b, c)
+        for b, (a, c) in ((b, pair) for b, pair in enumerate(_list_neighbours(len(positions), bonds)) if len(pair) == 2)
+        if _is_straight(positions, a, b, c)
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
+
+
 def find_torsions(
     positions: np.ndarray, bonds: np.ndarray, orders: Sequence[float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -253,8 +268,12 @@ def _follow_line(positions: np.ndarray, neighbours: list[list[int]], start: int,
     """The last atom of the straight line of two-connected atoms that begins start-end."""
     while len(neighbours[end]) == 2:
         following = neighbours[end][0] if neighbours[end][1] == start else neighbours[end][1]
-        back, ahead = positions[start] - positions[end], positions[following] - positions[end]
-        if back @ ahead > _COLLINEAR_COSINE * np.linalg.norm(back) * np.linalg.norm(ahead):
+        if not _is_straight(positions, start, end, following):
             break
         start, end = end, following
     return end
+
+
+def _is_straight(positions: np.ndarray, a: int, b: int, c: int) -> bool:
+    back, ahead = positions[a] - positions[b], positions[c] - positions[b]
+    return bool(back @ ahead <= _COLLINEAR_COSINE * np.linalg.norm(back) * np.linalg.norm(ahead))

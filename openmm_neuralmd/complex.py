@@ -15,6 +15,7 @@ import numpy as np
 
 from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, format_formula, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.shape import idealize_geometry
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
 UNKNOWN_RESIDUE = len(RESIDUE_TYPES)
@@ -47,7 +48,7 @@ class Ligand:
         bond_orders: One for each bond (1.5 aromatic), or None where the input had none.
         positions: The pose [nm], (n_atoms, 3); the pocket is what surrounds it.
         geometry: Coordinates [nm], (n_atoms, 3), whose bonds and 1-3 distances the ligand keeps; from an SDF where
-            one is given, else the pose.
+            one is given, else the pose; sp centres straight, sp2 ones flat (``idealize_geometry``).
         atom_indices: Of the heavy atoms in the topology, int64, (n_atoms,).
         hydrogen_indices, hydrogen_parents: Topology index of each hydrogen, ligand index of its heavy atom.
         atom_names: As in the topology.
@@ -302,7 +303,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
         bonds=bonds,
         bond_orders=orders,
         positions=pose,
-        geometry=geometry,
+        geometry=idealize_geometry(geometry, bonds, orders),
         atom_indices=np.array([a.index for a in heavy], dtype=np.int64),
         hydrogen_indices=np.array([a.index for a in hydrogens], dtype=np.int64),
         hydrogen_parents=np.array([parents[a.index] for a in hydrogens], dtype=np.int64),

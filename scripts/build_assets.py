@@ -18,12 +18,12 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
+import torch
 from openmm import app, unit
 from rdkit import Chem
-from scipy.optimize import least_squares
 
 from openmm_neuralmd.analysis.validity import count_clashes
-from openmm_neuralmd.chemistry import find_constrained_pairs
+from openmm_neuralmd.shape import build_shape, compute_shape_errors, fit_geometry
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT.parent / "shared" / "data" / "4g3e"
@@ -89,13 +89,20 @@ def write_pdb(text: str, target: Path) -> None:
 
 
 def write_ligand(sdf: Path, start: np.ndarray, snapshots: np.ndarray) -> None:
-    """Bonds and stereo of ``sdf``, coordinates fitted to the mean distances of the training part."""
+    """Bonds and stereo of ``sdf``, coordinates fitted to the mean distances and heights of the training part."""
     molecule = Chem.MolFromMolFile(str(sdf), removeHs=False)
     bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()])
-    pairs = find_constrained_pairs(len(start), bonds)
-    training = snapshots[: int(TRAINING_FRACTION * len(snapshots))].astype(np.float64)
-    targets = np.linalg.norm(training[:, pairs[:, 0]] - training[:, pairs[:, 1]], axis=-1).mean(axis=0)
-    geometry = fit_distances(start.astype(np.float64), pairs, targets)
+    training = torch.from_numpy(snapshots[: int(TRAINING_FRACTION * len(snapshots))].astype(np.float64))
+    geometry = start.astype(np.float64)
+    for k in range(12):  # a line's middle stands where its bonds' lengths say, and these come half way at a time
+        shape = build_shape(geometry, bonds)
+        mean = compute_shape_errors(training, shape)[0].mean(0)
+        n_pairs, n_heights = len(shape.distances), len(shape.heights)
+        shape = shape._replace(
+            distances=shape.distances + mean[:n_pairs], heights=shape.heights + mean[n_pairs : n_pairs + n_heights]
+        )
+        geometry = fit_geometry(geometry, shape, (torch.arange(len(mean)) >= n_pairs + n_heights) & (k > 9))
+    pairs, targets = shape.pairs.numpy(), shape.distances.numpy()
     chirality = Chem.FindMolChiralCenters(molecule)
     conformer = molecule.GetConformer()
     conformer.SetPositions(np.round(geometry * 10.0, 4))
@@ -112,41 +119,6 @@ def write_ligand(sdf: Path, start: np.ndarray, snapshots: np.ndarray) -> None:
         f"worst {1e3 * np.abs(residual[heavy]).max():.2f} pm"
     )
     Chem.MolToMolFile(molecule, str(TARGET / "ligand.sdf"))
-
-
-def fit_distances(start: np.ndarray, pairs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The geometry whose pair distances fit ``targets`` in least squares, descending from ``start``.
-
-    What the distances leave open (place, orientation, torsions) stays close to ``start``: a trust region keeps each
-    step within the row space of the Jacobian.
-
-    Args:
-        start: Coordinates [nm], (n_atoms, 3).
-        pairs, targets: Atom pairs (n_pairs, 2) and their distances [nm] (n_pairs,).
-
-    Returns:
-        Coordinates [nm], (n_atoms, 3).
-    """
-
-    def compute_residuals(flat: np.ndarray) -> np.ndarray:
-        xyz = flat.reshape(-1, 3)
-        return np.linalg.norm(xyz[pairs[:, 0]] - xyz[pairs[:, 1]], axis=1) - targets
-
-    def compute_jacobian(flat: np.ndarray) -> np.ndarray:
-        difference = flat.reshape(-1, 3)[pairs[:, 0]] - flat.reshape(-1, 3)[pairs[:, 1]]
-        unit_vectors = difference / np.linalg.norm(difference, axis=1, keepdims=True)
-        jacobian = np.zeros((len(pairs), len(start), 3))
-        rows = np.arange(len(pairs))
-        jacobian[rows, pairs[:, 0]] = unit_vectors
-        jacobian[rows, pairs[:, 1]] = -unit_vectors
-        return jacobian.reshape(len(pairs), -1)
-
-    result = least_squares(
-        compute_residuals, start.ravel(), jac=compute_jacobian, xtol=1e-10, ftol=1e-12, gtol=1e-12, max_nfev=2000
-    )
-    if not result.success:
-        raise RuntimeError(f"the fit of the reference geometry did not converge: {result.message}")
-    return result.x.reshape(-1, 3)
 
 
 def write_reference(source: Path, snapshots: dict[str, np.ndarray], complexes: dict[str, mdtraj.Trajectory]) -> None:

@@ -134,17 +134,15 @@ class BindingNet(nn.Module):
     ) -> Tuple[Tensor, Tensor]:
         """Force as in ``forward`` and noise fields B(x) [A/snapshot^1.5], (R, 3N, n_noise), n_noise 0 without noise."""
         force, fields = self._compute_force_and_free_fields(positions, graph, protein)
-        return force, project_to_tangent(positions, graph.constraint_pairs, fields)
+        return force, project_to_tangent(positions, graph.shape, fields)
 
     def compute_force_and_noise(
         self, positions: Tensor, increments: Tensor, graph: LigandGraph, protein: ProteinEmbedding
     ) -> Tuple[Tensor, Tensor]:
         """Force and B(x) xi [A/snapshot^1.5], (R, N, 3), for increments xi (R, n_noise); projects one vector only."""
         force, fields = self._compute_force_and_free_fields(positions, graph, protein)
-        # double precision, because near-planar rings make this ill-conditioned and later steps let its rounding grow
-        free = (fields @ increments.unsqueeze(-1)).to(torch.float64)
-        noise = project_to_tangent(positions.to(torch.float64), graph.constraint_pairs, free)
-        return force, noise.to(positions.dtype).reshape(positions.shape)
+        noise = project_to_tangent(positions, graph.shape, fields @ increments.unsqueeze(-1))
+        return force, noise.reshape(positions.shape)
 
     def count_noise(self, graph: LigandGraph) -> int:
         """Independent normals that one step's noise takes."""

@@ -34,9 +34,10 @@ from openmm_neuralmd.models.interface import (
     build_protein_structure,
 )
 from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
+from openmm_neuralmd.shape import Shape
 from openmm_neuralmd.units import compute_force_factor
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUNDLED = ("ode", "sde")
 _METADATA_FILE = "metadata.json"
 _REQUIRED = ("schema_version", "kind", "config", "snapshot_interval", "elements", "scheme", "steps_per_snapshot")
@@ -126,8 +127,19 @@ class _Bound(nn.Module):
     separation: Tensor
     torsion_axes: Tensor
     torsion_sides: Tensor
-    constraint_pairs: Tensor
-    constraint_distances: Tensor
+    pairs: Tensor
+    distances: Tensor
+    quadruples: Tensor
+    heights: Tensor
+    areas: Tensor
+    lines: Tensor
+    heads: Tensor
+    tails: Tensor
+    slots: Tensor
+    line_weights: Tensor
+    angle_bonds: Tensor
+    angle_weights: Tensor
+    line_blocks: Tensor
     ca: Tensor
     frames: Tensor
     features: Tensor
@@ -135,8 +147,9 @@ class _Bound(nn.Module):
     def __init__(self, exported: Any, graph: LigandGraph, protein: ProteinEmbedding) -> None:
         super().__init__()
         self.exported = exported
-        for name, value in {**graph._asdict(), **protein._asdict()}.items():
-            self.register_buffer(name, value)
+        for name, value in {**graph._asdict(), **graph.shape._asdict(), **protein._asdict()}.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, value)
 
     def forward(self, positions: Tensor) -> Tensor:
         return self.exported(positions, self.get_graph(), self.get_protein())
@@ -164,8 +177,21 @@ class _Bound(nn.Module):
             self.separation,
             self.torsion_axes,
             self.torsion_sides,
-            self.constraint_pairs,
-            self.constraint_distances,
+            Shape(
+                self.pairs,
+                self.distances,
+                self.quadruples,
+                self.heights,
+                self.areas,
+                self.lines,
+                self.heads,
+                self.tails,
+                self.slots,
+                self.line_weights,
+                self.angle_bonds,
+                self.angle_weights,
+                self.line_blocks,
+            ),
         )
 
     def get_protein(self) -> ProteinEmbedding:

@@ -4,7 +4,7 @@ Named tuples, because ``torch.jit.script`` compiles them. Lengths in angstrom, m
 N is the number of ligand atoms, M of residues, T of torsions, R of replicas, H of hidden channels.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from openmm_neuralmd.chemistry import compute_bond_separation
 from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.shape import Shape, build_shape
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 MAX_ATOMIC_NUMBER = 53  # H to I; heavier atoms share one embedding
@@ -27,8 +28,12 @@ class LigandGraph(NamedTuple):
     separation: Tensor  # int64, (N, N): bonds between atoms, see chemistry.compute_bond_separation
     torsion_axes: Tensor  # int64, (T, 2)
     torsion_sides: Tensor  # (T, N): 1 for the atoms that turn
-    constraint_pairs: Tensor  # int64, (n_pairs, 2): bonds and 1-3 pairs
-    constraint_distances: Tensor  # [A], (n_pairs,): of the ideal geometry
+    shape: Shape  # [A]: bonds and angles to keep
+
+    def to(self, device: torch.device) -> "LigandGraph":
+        """The same on a device."""
+        moved: dict[str, Any] = {name: value.to(device) for name, value in self._asdict().items() if name != "shape"}
+        return LigandGraph(**moved, shape=Shape(*(value.to(device) for value in self.shape)))
 
 
 class ProteinStructure(NamedTuple):
@@ -52,15 +57,13 @@ def build_ligand_graph(complex_: Complex, dtype: torch.dtype = torch.float32) ->
     """The ligand's graph as tensors, masses those of the elements."""
     ligand = complex_.ligand
     axes, sides = ligand.find_torsions()
-    pairs, distances = ligand.find_constraints()
     return LigandGraph(
         elements=torch.from_numpy(np.minimum(ligand.atomic_numbers, MAX_ATOMIC_NUMBER + 1)),
         masses=torch.from_numpy(ligand.masses).to(dtype),
         separation=torch.from_numpy(compute_bond_separation(ligand.n_atoms, ligand.bonds)),
         torsion_axes=torch.from_numpy(axes),
         torsion_sides=torch.from_numpy(sides).to(dtype),
-        constraint_pairs=torch.from_numpy(pairs),
-        constraint_distances=torch.from_numpy(ANGSTROM_PER_NM * distances).to(dtype),
+        shape=build_shape(ligand.geometry, ligand.bonds).convert(ANGSTROM_PER_NM, dtype),
     )
 
 

@@ -1,33 +1,37 @@
 """Vibration of bonds and angles: fast, small, and forgotten within a snapshot, so drawn afresh for each.
 
-About positions with ideal bonds and 1-3 distances every pair is a spring, and every atom is held softly where it is:
+About positions in shape bonds, angles, heights and lines (``shape``; an angle is its 1-3 distance less what its bonds
+change) are springs:
 
-    d ~ Normal(0, (J^T diag(1/s^2) J + 1/c^2)^-1)
+    d = (1 - A^-1/c^2) L^-T z,    A = L L^T = J^T diag(1/s^2) J + 1/c^2,    z ~ Normal(0, 1)
 
-J holds the gradients of the pair distances, s their spreads, c the amplitude of an atom along what no spring holds.
-s depends on the two elements and those around them, on the atom between them, on whether they are bonded, and on the
-ideal distance, which tells a single bond from a triple one. The dynamics do not feel d: a step ends with it and the
+J holds their gradients, s their spreads. The factor before L^-T z takes away what no spring holds, rigid motion and
+torsions, which are the dynamics' own; c is far beyond what springs let go. A large d follows the springs round their
+arcs: what they change beyond J d is taken back, by one step of least squares. s depends on the elements of the atoms
+and of those around them; for bonds and angles on the ideal distance, which tells a single bond from a triple one; for
+heights on the ideal height and on whether it belongs to a ring. The dynamics do not feel d: a step ends with it and the
 next one begins without.
 """
 
 import math
+from typing import Tuple
 
 import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.geometry import compute_radial_basis
-from openmm_neuralmd.models.constraints import compute_jacobian
 from openmm_neuralmd.models.interface import N_ELEMENTS, LigandGraph
 from openmm_neuralmd.models.layers import MLP
+from openmm_neuralmd.shape import compute_shape_errors, separate_angles
 
 _CHANNELS = 16
 _RADIUS = 4.0  # [A], beyond every 1-3 distance
 _TYPICAL = 0.04  # [A], spread of a heavy-atom bond or 1-3 distance at 300 K
-_SOFT = 0.045  # [A]; not learned, or it would take what fields explain
+_FREE = 1.0  # c [A]
 
 
 class Vibration(nn.Module):
-    """Spreads of a ligand's bonds and 1-3 distances, and displacements drawn with them."""
+    """Spreads of a ligand's springs, and displacements drawn with them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,44 +42,76 @@ class Vibration(nn.Module):
         self.from_centre = nn.Linear(_CHANNELS, _CHANNELS, bias=False)
         self.from_separation = nn.Embedding(3, _CHANNELS)
         self.from_distance = nn.Linear(_CHANNELS, _CHANNELS)
+        self.from_ring = nn.Embedding(2, _CHANNELS)
+        self.from_height = nn.Linear(_CHANNELS, _CHANNELS)
+        self.line = nn.Parameter(torch.randn(_CHANNELS))
         self.mlp = MLP([_CHANNELS, _CHANNELS, 1], last_scale=0.0)
         self.log_typical = nn.Parameter(torch.tensor(math.log(_TYPICAL)))
-        self.soft = _SOFT
+        self.free = _FREE
 
     def compute_spreads(self, graph: LigandGraph) -> Tensor:
-        """s [A], (n_pairs,)."""
-        first, second = graph.constraint_pairs[:, 0], graph.constraint_pairs[:, 1]
+        """s [A], (P + Q + 3 L,), in the order of the shape's errors."""
+        shape = graph.shape
         bonded = (graph.separation == 1).to(graph.masses.dtype)
         atoms = self.element(graph.elements) + bonded @ self.neighbour(graph.elements)
-        centres = self.from_centre((bonded[first] * bonded[second]) @ atoms)
-        radial = compute_radial_basis(graph.constraint_distances, self.radius, self.n_radial)
+        first, second = shape.pairs[:, 0], shape.pairs[:, 1]
+        between = self.from_centre((bonded[first] * bonded[second]) @ atoms)
+        radial = compute_radial_basis(shape.distances, self.radius, self.n_radial)
         separation = self.from_separation(graph.separation[first, second].clamp(max=2))
-        features = nn.functional.silu(atoms[first] + atoms[second] + centres + separation + self.from_distance(radial))
-        return torch.exp(self.log_typical + torch.tanh(self.mlp(features).squeeze(-1)))
+        distances = atoms[first] + atoms[second] + between + separation + self.from_distance(radial)
+
+        above = shape.quadruples
+        is_in_ring = (graph.separation[above[:, 0], above[:, 3]] > 1).to(torch.int64)
+        radial = compute_radial_basis(shape.heights.abs(), self.radius, self.n_radial)
+        heights = self.from_centre(atoms[above[:, 0]]) + atoms[above[:, 1:]].mean(1)
+        heights = heights + self.from_ring(is_in_ring) + self.from_height(radial)
+
+        lines = self.from_centre(atoms[shape.lines[:, 1]]) + atoms[shape.lines[:, ::2]].sum(1) + self.line
+        features = torch.cat([distances, heights, lines.repeat_interleave(3, dim=0)])
+        return torch.exp(self.log_typical + 1.5 * torch.tanh(self.mlp(nn.functional.silu(features)).squeeze(-1)))
+
+    def compute_jacobian(self, positions: Tensor, graph: LigandGraph) -> Tuple[Tensor, Tensor]:
+        """What springs are off [A], (R, n_springs), and J, (R, n_springs, 3N)."""
+        errors, jacobian = compute_shape_errors(positions, graph.shape)
+        return separate_angles(errors.unsqueeze(-1), graph.shape).squeeze(-1), separate_angles(jacobian, graph.shape)
 
     def compute_factor(self, jacobian: Tensor, spreads: Tensor) -> Tensor:
-        """Lower Cholesky factor of the precision, (R, 3N, 3N), for J (R, n_pairs, 3N)."""
+        """L, (R, 3N, 3N)."""
         scaled = jacobian / spreads[:, None]
         identity = torch.eye(jacobian.shape[2], dtype=jacobian.dtype, device=jacobian.device)
-        return torch.linalg.cholesky_ex(scaled.transpose(1, 2) @ scaled + identity / self.soft**2)[0]
+        return torch.linalg.cholesky_ex(scaled.transpose(1, 2) @ scaled + identity / self.free**2)[0]
 
     def forward(self, positions: Tensor, normals: Tensor, graph: LigandGraph) -> Tensor:
-        """d [A], (R, N, 3), about positions with ideal bonds [A], (R, N, 3), for standard normals (R, 3N)."""
-        jacobian = compute_jacobian(positions, graph.constraint_pairs)
+        """d [A], (R, N, 3), about positions in shape [A], (R, N, 3), for standard normals (R, 3N)."""
+        errors, gradients = self.compute_jacobian(positions, graph)
+        spreads = self.compute_spreads(graph)
+        jacobian = gradients.to(torch.float64)  # springs are a thousand times as stiff as what is taken away
+        factor = self.compute_factor(jacobian, spreads.to(torch.float64))
+        drawn = self.draw(factor, normals.to(torch.float64).unsqueeze(-1))
+        there, _ = self.compute_jacobian(positions + drawn.reshape(positions.shape).to(positions.dtype), graph)
+        beyond = (there - errors).unsqueeze(-1) - jacobian @ drawn
+        pull = jacobian.transpose(1, 2) @ (beyond / spreads[:, None] ** 2)
+        return (drawn - torch.cholesky_solve(pull, factor)).reshape(positions.shape).to(positions.dtype)
+
+    def draw(self, factor: Tensor, normals: Tensor) -> Tensor:
+        """d before it is bent, for each column of standard normals, both (R, 3N, n)."""
+        drawn = torch.linalg.solve_triangular(factor.transpose(1, 2), normals, upper=True)
+        return drawn - torch.cholesky_solve(drawn, factor) / self.free**2
+
+    def compute_root(self, jacobian: Tensor, graph: LigandGraph) -> Tensor:
+        """A matrix [A], (R, 3N, 3N), whose product with its transpose is the covariance of d."""
+        identity = torch.eye(jacobian.shape[2], dtype=jacobian.dtype, device=jacobian.device)
         factor = self.compute_factor(jacobian, self.compute_spreads(graph))
-        drawn = torch.linalg.solve_triangular(factor.transpose(1, 2), normals.unsqueeze(-1), upper=True)
-        return drawn.reshape(positions.shape)
+        return self.draw(factor, identity.expand(len(jacobian), -1, -1))
 
     def compute_covariance(self, positions: Tensor, graph: LigandGraph) -> Tensor:
         """Of d [A^2], (R, 3N, 3N)."""
-        jacobian = compute_jacobian(positions, graph.constraint_pairs)
-        return torch.cholesky_inverse(self.compute_factor(jacobian, self.compute_spreads(graph)))
+        _, jacobian = self.compute_jacobian(positions, graph)
+        root = self.compute_root(jacobian, graph)
+        return root @ root.transpose(1, 2)
 
     def compute_deviation_loss(self, positions: Tensor, graph: LigandGraph) -> Tensor:
-        """Mean negative log-likelihood of the pairs' deviations from their ideal distances, one pair at a time."""
-        jacobian = compute_jacobian(positions, graph.constraint_pairs)
-        factor = self.compute_factor(jacobian, self.compute_spreads(graph))
-        variances = torch.linalg.solve_triangular(factor, jacobian.transpose(1, 2), upper=False).square().sum(1)
-        first, second = graph.constraint_pairs[:, 0], graph.constraint_pairs[:, 1]
-        deviations = (positions[:, first] - positions[:, second]).norm(dim=-1) - graph.constraint_distances
-        return 0.5 * (deviations.square() / variances + variances.log()).mean()
+        """Mean negative log-likelihood of what springs are off, one at a time."""
+        errors, jacobian = self.compute_jacobian(positions, graph)
+        variances = (jacobian @ self.compute_root(jacobian, graph)).square().sum(2)
+        return 0.5 * (errors.square() / variances + variances.log()).mean()

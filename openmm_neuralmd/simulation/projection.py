@@ -1,34 +1,42 @@
 """Bond projection: bring bonds and 1-3 distances of a displaced ligand back to their reference values.
 
 A step of tens of picoseconds moves atoms by about an angstrom, where SHAKE-like constraint solvers diverge. Here
-the distances C(x) = |x_i - x_j| - d_ij = 0 are met by damped Gauss-Newton steps with the gradients J at the current
+the constraints C(x) = 0 of ``shape`` are met by damped Gauss-Newton steps with their gradients J at the current
 positions,
 
-    dx = -M^-1 J^T (J M^-1 J^T + mu I)^-1 C(x),    mu proportional to |C(x)|.
+    dx = -(J^T J + mu M)^-1 J^T C(x) = -M^-1 J^T (J M^-1 J^T + mu)^-1 C(x),    mu proportional to |C(x)|.
 
-The inverse mass matrix makes the correction a set of internal forces acting along the pairs, as in SHAKE: the
-centre of mass stays where the model put it and no net torque acts. The damping keeps the step defined where
-constraints are redundant (rings) or singular (a planar group, a line of bonds: the out-of-plane and bending modes
-enter at second order only), and being proportional to the residual it does not spoil the convergence there.
+Straight lines have some play, within what 1-3 distances tolerate: a mean bend of a degree or two, which a protein
+imposes on C-C#C, is the dynamics' own, and at the end of a long ligand it is worth some tenths of an angstrom.
+
+The mass matrix makes the correction a set of internal forces, as in SHAKE: the centre of mass stays where the model put
+it and no net torque acts, to first order; the rotation that iterations of finite length add is taken out at the end, by
+superposition. The damping keeps the step defined where constraints are redundant (rings) and bounded where
+they contradict each other far from the shape; being proportional to the residual it does not spoil the convergence.
 
 Source: SHAKE, Ryckaert et al. (1977), doi:10.1016/0021-9991(77)90098-5; damping proportional to the residual,
-Fan and Yuan (2005), doi:10.1007/s00607-004-0083-1.
+Fan and Yuan (2005), doi:10.1007/s00607-004-0083-1; superposition, Kabsch (1976), doi:10.1107/S0567739476001873.
 """
 
+from typing import Any
+
 import numpy as np
-from scipy.spatial.transform import Rotation
+import torch
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from openmm_neuralmd.complex import Ligand
 from openmm_neuralmd.errors import NonFiniteStateError, ProjectionError
+from openmm_neuralmd.shape import Shape, build_shape
 
-TOLERANCE_NM = 1e-4
+TOLERANCE_NM = 1e-5
 _MAX_ITERATIONS = 50
 _MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
-_DAMPING_PER_NM = 2.0  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
+_DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
+_FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
+_PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
 _PATH_STEP_NM = 0.02  # first increment of the guided path
 _LONGEST_PATH_NM = 5.0  # of an atom away from the ideal shape; farther away the run has broken
 _MAX_HALVINGS = 5
-_PYRAMIDAL_VOLUME = 0.3  # of three unit bond vectors: 0.77 for an ideal tetrahedron, 0 for a planar centre
 
 
 class BondProjection:
@@ -47,16 +55,10 @@ class BondProjection:
         self.pairs, self.distances = ligand.find_constraints()
         self.tolerance = tolerance
         self._geometry = np.asarray(ligand.geometry, dtype=np.float64)
+        self._shape = _ShapeArrays(build_shape(self._geometry, ligand.bonds), ligand.n_atoms)
         self._masses = np.asarray(ligand.masses, dtype=np.float64)
-        n_pairs = len(self.pairs)
-        incidence = np.zeros((n_pairs, ligand.n_atoms))
-        incidence[np.arange(n_pairs), self.pairs[:, 0]] = 1.0
-        incidence[np.arange(n_pairs), self.pairs[:, 1]] = -1.0
-        weighted = incidence * (self._masses.mean() / self._masses)
-        self._coupling = weighted @ incidence.T
-        self._spread = np.ascontiguousarray(weighted.T)
-        self._centres = find_pyramidal_centres(self._geometry, ligand.bonds)
-        self._chirality = np.sign(compute_pyramid_volumes(self._geometry, self._centres))
+        self._scale = np.repeat(np.sqrt(self._masses.mean() / self._masses), 3)  # M^-1/2
+        self._scales = np.outer(self._scale, self._scale)
 
     def project(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Move each replica to positions that satisfy all distances.
@@ -76,9 +78,11 @@ class BondProjection:
         if not np.isfinite(batch).all():
             raise NonFiniteStateError("positions to project hold NaN or infinity: the force is too large for this step")
         projected, iterations, converged = self._converge(batch)
-        for k in np.flatnonzero(~(converged & self._has_chirality(projected))):
+        for k in np.flatnonzero(~converged):
             projected[k], extra = self._follow_path(batch[k])
             iterations[k] += extra
+        has_moved = iterations > 0
+        projected[has_moved] = self._superpose(projected[has_moved], batch[has_moved])
         return projected.reshape(np.shape(positions)), iterations.reshape(np.shape(positions)[:-2])
 
     def compute_deviation(self, positions: np.ndarray) -> np.ndarray:
@@ -87,42 +91,50 @@ class BondProjection:
         return np.abs(np.linalg.norm(difference, axis=-1) - self.distances).max(axis=-1)
 
     def _converge(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gauss-Newton iterations on (n, n_atoms, 3); positions, iterations and whether each replica converged."""
+        """Gauss-Newton iterations on (n, n_atoms, 3); positions, iterations and whether each replica converged.
+
+        Gradients and factor of a replica serve as long as its error falls fast.
+        """
         x = batch.copy()
         iterations = np.zeros(len(x), dtype=np.int64)
-        first, second = self.pairs.T
+        largest = np.zeros(len(x))
+        slopes: list[Any] = [None] * len(x)  # M^-1/2 J^T
+        factors: list[Any] = [None] * len(x)
         active = np.arange(len(x))
         for count in range(_MAX_ITERATIONS + 1):
-            difference = x[active][:, first] - x[active][:, second]
-            length = np.sqrt((difference * difference).sum(axis=-1))
-            error = length - self.distances
-            is_open = np.abs(error).max(axis=-1) > self.tolerance
-            active, error = active[is_open], error[is_open]
+            errors, units, normals = self._shape.measure(x[active])
+            before, largest[active] = largest[active], np.abs(errors).max(axis=1)
+            is_open = largest[active] > self.tolerance
+            active, errors = active[is_open], errors[is_open]
             if len(active) == 0 or count == _MAX_ITERATIONS:
                 break
-            direction = difference[is_open] / np.maximum(length[is_open], 1e-12)[..., None]
-            x[active] -= self._compute_move(direction, error)
+            is_stale = largest[active] > _FAST * before[is_open]
+            stale = np.flatnonzero(is_open)[is_stale]
+            if len(stale):
+                gradients = self._shape.build_gradients(units[stale], normals[stale])
+                for k, slope, factor in zip(active[is_stale], *self._factor(errors[is_stale], gradients), strict=True):
+                    slopes[k], factors[k] = slope, factor
+            move = np.array([dpotrs(factors[k], slopes[k] @ e)[0] for k, e in zip(active, errors, strict=True)])
+            move = (move * self._scale).reshape(len(active), -1, 3)
+            longest = np.sqrt((move * move).sum(axis=-1)).max(axis=-1)
+            x[active] -= move * np.minimum(1.0, _MAX_MOVE_NM / np.maximum(longest, 1e-12))[:, None, None]
             iterations[active] += 1
         converged = np.ones(len(x), dtype=bool)
         converged[active] = False
         return x, iterations, converged
 
-    def _compute_move(self, direction: np.ndarray, error: np.ndarray) -> np.ndarray:
-        matrix = (direction @ direction.swapaxes(-1, -2)) * self._coupling
-        damping = _DAMPING_PER_NM * np.sqrt((error * error).mean(axis=-1))
-        diagonal = np.arange(error.shape[-1])
-        matrix[:, diagonal, diagonal] += damping[:, None]
-        multipliers = np.linalg.solve(matrix, error[..., None])
-        move = self._spread @ (direction * multipliers)
-        longest = np.sqrt((move * move).sum(axis=-1)).max(axis=-1)
-        return move * np.minimum(1.0, _MAX_MOVE_NM / np.maximum(longest, 1e-12))[:, None, None]
-
-    def _has_chirality(self, batch: np.ndarray) -> np.ndarray:
-        return (np.sign(compute_pyramid_volumes(batch, self._centres)) == self._chirality).all(axis=-1)
+    def _factor(self, errors: np.ndarray, jacobian: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """M^-1/2 J^T, (n, 3 n_atoms, n_constraints), and the Cholesky factor of M^-1/2 J^T J M^-1/2 + mu."""
+        transposed = jacobian.swapaxes(-1, -2)
+        # torch's product, because numpy's has threads of its own, which would wait for torch's
+        matrix = (torch.from_numpy(transposed) @ torch.from_numpy(jacobian)).numpy() * self._scales
+        diagonal = np.arange(len(self._scale))
+        matrix[:, diagonal, diagonal] += _DAMPING_PER_NM * np.sqrt((errors * errors).mean(axis=-1))[:, None]
+        return transposed * self._scale[:, None], [dpotrf(m)[0] for m in matrix]
 
     def _follow_path(self, target: np.ndarray) -> tuple[np.ndarray, int]:
         """Guided path from the superposed reference geometry to the target (n_atoms, 3)."""
-        x = self._superpose(target)
+        x = self._superpose(self._geometry[None], target[None])[0]
         path = target - x
         longest = float(np.linalg.norm(path, axis=-1).max())
         if longest > _LONGEST_PATH_NM:
@@ -137,7 +149,7 @@ class BondProjection:
             part = min(increment, 1.0 - done)
             trial, iterations, converged = self._converge((x + part * path)[None])
             total += int(iterations[0])
-            if converged[0] and self._has_chirality(trial)[0]:
+            if converged[0]:
                 x, done = trial[0], done + part
             elif increment > smallest:
                 increment /= 2
@@ -149,39 +161,57 @@ class BondProjection:
                 )
         return x, total
 
-    def _superpose(self, target: np.ndarray) -> np.ndarray:
+    def _superpose(self, shapes: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Shapes moved and turned onto targets, both (n, n_atoms, 3), by mass-weighted least squares (Kabsch)."""
         weights = self._masses / self._masses.sum()
-        centre, target_centre = weights @ self._geometry, weights @ target
-        rotation, _ = Rotation.align_vectors(target - target_centre, self._geometry - centre, weights=weights)
-        return rotation.apply(self._geometry - centre) + target_centre
+        centres = weights @ shapes, weights @ targets
+        shapes, targets = shapes - centres[0][:, None], targets - centres[1][:, None]
+        u, _, vt = np.linalg.svd((shapes * weights[:, None]).swapaxes(1, 2) @ targets)
+        u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
+        return shapes @ (u @ vt) + centres[1][:, None]
 
 
-def find_pyramidal_centres(geometry: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """Atoms with at least three neighbours out of one plane, and three of those: int64, (n_centres, 4).
+class _ShapeArrays:
+    """``shape.compute_shape_errors`` in numpy, whose calls cost a third of torch's, with play for lines."""
 
-    Args:
-        geometry: Positions [nm], (n_atoms, 3).
-        bonds: Atom pairs, int64, (n_bonds, 2).
-    """
-    found = []
-    for atom in range(len(geometry)):
-        neighbours = np.sort(np.concatenate([bonds[bonds[:, 0] == atom, 1], bonds[bonds[:, 1] == atom, 0]]))
-        if len(neighbours) >= 3:
-            found.append((atom, *neighbours[:3].tolist()))
-    centres = np.array(found, dtype=np.int64).reshape(-1, 4)
-    return centres[np.abs(compute_pyramid_volumes(geometry, centres)) > _PYRAMIDAL_VOLUME]
+    def __init__(self, shape: Shape, n_atoms: int) -> None:
+        self._n_atoms = n_atoms
+        self._distances, self._heights, areas = shape.distances.numpy(), shape.heights.numpy(), shape.areas.numpy()
+        self._areas = areas[:, None]
+        self._heads, self._tails, self._slots = shape.heads.numpy(), shape.tails.numpy(), shape.slots.numpy()
+        self._lines, self._line_weights = shape.lines.numpy(), shape.line_weights.numpy()[..., None]
+        self._line_blocks = shape.line_blocks.numpy()
+        n_pairs, n_heights = len(self._distances), len(self._heights)
+        self._ends = np.cumsum([n_pairs, n_heights, 3 * n_heights])
+        self._n_constraints = n_pairs + n_heights + 3 * len(self._lines)
+
+    def measure(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Errors, (n, n_constraints), the pairs' directions and the heights' normals."""
+        difference = positions.take(self._heads, axis=1) - positions.take(self._tails, axis=1)
+        pairs, arms, following = self._ends
+        apart, arm = difference[:, :pairs], difference[:, pairs:arms]
+        length = np.sqrt(np.einsum("rpc,rpc->rp", apart, apart) + 1e-24)
+        normals = _cross(difference[:, arms:following], difference[:, following:])
+        normals = normals.reshape(len(positions), 3, -1, 3) / self._areas
+        height = np.einsum("rqc,rqc->rq", arm, normals[:, 0])
+        line = (positions[:, self._lines] * self._line_weights).sum(axis=2)
+        line *= np.maximum(0.0, 1.0 - _PLAY_NM / np.maximum(np.sqrt((line * line).sum(axis=-1)), 1e-12))[..., None]
+        errors = np.concatenate([length - self._distances, height - self._heights, line.reshape(len(line), -1)], axis=1)
+        return errors, apart / length[..., None], normals
+
+    def build_gradients(self, units: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """(n, n_constraints, 3 n_atoms)."""
+        n = len(units)
+        lines = np.broadcast_to(self._line_blocks, (n, *self._line_blocks.shape))
+        gradients = np.zeros((n, self._n_constraints * self._n_atoms, 3))
+        blocks = [units, -units, -normals.sum(axis=1), normals.reshape(n, -1, 3), lines]
+        gradients[:, self._slots] = np.concatenate(blocks, axis=1)
+        return gradients.reshape(n, self._n_constraints, 3 * self._n_atoms)
 
 
-def compute_pyramid_volumes(positions: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Triple product of the unit vectors from each centre to three neighbours.
-
-    Args:
-        positions: [nm], (..., n_atoms, 3).
-        centres: Centre and three neighbours, int64, (n_centres, 4).
-
-    Returns:
-        Signed and without unit, (..., n_centres); 0.77 in size for an ideal tetrahedron.
-    """
-    bonds = positions[..., centres[:, 1:], :] - positions[..., centres[:, :1], :]
-    bonds = bonds / np.maximum(np.linalg.norm(bonds, axis=-1, keepdims=True), 1e-12)
-    return np.linalg.det(bonds)
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross product along the last axis; ``np.cross`` takes three times as long."""
+    result = np.empty_like(a)
+    for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+        result[..., k] = a[..., i] * b[..., j] - a[..., j] * b[..., i]
+    return result

@@ -56,6 +56,15 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hidden", type=int, default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
+    parser.add_argument("--radial", type=int, default=DEFAULT_CONFIG["n_radial"], help="radial functions (%(default)s)")
+    for part, what in (("ligand", "ligand atoms"), ("pocket", "a ligand atom and CA atoms")):
+        parser.add_argument(
+            f"--{part}-cutoff",
+            type=float,
+            default=DEFAULT_CONFIG[f"{part}_cutoff"],
+            metavar="A",
+            help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
+        )
     parser.add_argument("--velocity-mapping", action="store_true", help="learn what initial velocities mean (ode, sde)")
     parser.add_argument(
         "--velocity-refinement", action="store_true", help="refine velocities by a second ligand network (ode, sde)"
@@ -170,4 +179,14 @@ def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
     if options and args.kind not in ("ode", "sde"):
         raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
-    return {"hidden": args.hidden, "n_layers": args.layers, **options}
+    for name in ("hidden", "layers", "radial", "ligand_cutoff", "pocket_cutoff"):
+        if getattr(args, name) <= 0:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give a number above 0")
+    return {
+        "hidden": args.hidden,
+        "n_layers": args.layers,
+        "n_radial": args.radial,
+        "ligand_cutoff": args.ligand_cutoff,
+        "pocket_cutoff": args.pocket_cutoff,
+        **options,
+    }

@@ -32,7 +32,7 @@ def factor_covariances(net: BindingNet, positions: Tensor, fields: Tensor, graph
     """
     with torch.no_grad():  # the spreads of bonds are fitted by themselves
         vibration = net.vibration.compute_covariance(positions, graph)
-    normal = compute_normal_projector(positions, graph.constraint_pairs)
+    normal = compute_normal_projector(positions, graph.shape)
     covariance = fields @ fields.transpose(1, 2) + vibration + torch.exp(2.0 * net.log_bond_noise) * normal
     last = FIRST_TORSION_FIELD + len(graph.torsion_axes)
     turns = _TURN * fields[..., FIRST_TORSION_FIELD:last].detach()

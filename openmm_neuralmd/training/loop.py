@@ -86,7 +86,7 @@ class ComplexWindows:
             self,
             training_labels=training,
             validation_labels=validation,
-            graph=LigandGraph(*(value.to(device) for value in self.graph)),
+            graph=self.graph.to(device),
             structure=ProteinStructure(*(value.to(device) for value in self.structure)),
         )
 

@@ -101,7 +101,7 @@ def compute_newtonian_loss(
     errors = []
     for target in window[:, 2:].unbind(1):
         mean, _ = compute_transition(net, velocity, current, graph, protein)
-        following = settle(mean, graph.constraint_pairs, graph.constraint_distances)
+        following = settle(mean, graph.shape)
         velocity, current = following - current, following
         errors.append((current - target).square().mean())
     return loss if len(errors) == 1 else 0.5 * (loss + torch.stack(errors).mean())

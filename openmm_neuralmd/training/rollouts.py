@@ -33,7 +33,7 @@ def sample_paths(
         normals = torch.randn(shape, generator=generator, dtype=current.dtype, device=current.device)
         force, noise = net.compute_force_and_noise(current, normals[:, :n_noise], graph, protein)
         following = current + (1.0 - friction) * velocity + force / graph.masses[:, None] + noise
-        following = settle(following, graph.constraint_pairs, graph.constraint_distances)
+        following = settle(following, graph.shape)
         velocity, current = following - current, following
         path.append(current + net.compute_vibration(current, normals[:, n_noise:], graph))
     return torch.stack(path, dim=1).unflatten(0, (N_SAMPLES, -1))

@@ -63,8 +63,10 @@ def check_atom_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: P
         separation=graph.separation[order][:, order],
         torsion_axes=place[graph.torsion_axes],
         torsion_sides=graph.torsion_sides[:, order],
-        constraint_pairs=place[graph.constraint_pairs],
-        constraint_distances=graph.constraint_distances,
+        shape=graph.shape._replace(
+            **{name: place[getattr(graph.shape, name)] for name in ("pairs", "quadruples", "lines", "heads", "tails")},
+            slots=graph.shape.slots // len(order) * len(order) + place[graph.shape.slots % len(order)],
+        ),
     )
     force, covariance = law(x, graph, structure)
     moved_force, moved_covariance = law(x[:, order], permuted, structure)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from openmm_neuralmd.complex import Complex, Ligand, load_bundled_complex
 from openmm_neuralmd.geometry import build_residue_frames
-from openmm_neuralmd.models.constraints import compute_jacobian, compute_stretch, settle
+from openmm_neuralmd.models.constraints import settle
 from openmm_neuralmd.models.interface import (
     MAX_ATOMIC_NUMBER,
     LigandGraph,
@@ -20,6 +20,7 @@ from openmm_neuralmd.models.interface import (
     build_protein_structure,
 )
 from openmm_neuralmd.models.registry import KINDS, build_network
+from openmm_neuralmd.shape import build_shape, compute_shape_errors
 from tests.models import contract
 
 SMALL = {"hidden": 32, "n_layers": 2, "n_radial": 16}
@@ -213,8 +214,8 @@ def test_noise_leaves_bonds_alone_to_first_order(pose, graph, structure):
     net = make_net("sde")
     with torch.no_grad():
         _, fields = net.compute_force_and_fields(pose, graph, net.embed_protein(structure))
-    change = compute_stretch(pose, graph.constraint_pairs, fields)
-    assert change.abs().max() < 1e-3 * fields.abs().max()
+    _, jacobian = compute_shape_errors(pose, graph.shape)
+    assert (jacobian @ fields).norm(dim=1).max() < 0.5 * 1e-4**0.5 * fields.norm(dim=1).max()  # root of the ridge
 
 
 def test_collinear_atoms_give_finite_force(structure, pose):
@@ -226,9 +227,10 @@ def test_collinear_atoms_give_finite_force(structure, pose):
     separation = (torch.arange(n)[:, None] - torch.arange(n)[None]).abs().clamp(max=4)
     graph = LigandGraph(
         torch.full((n,), 6), torch.full((n,), 12.0, dtype=pose.dtype), separation,
-        torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, n, dtype=pose.dtype), bonds,
-        torch.full((n - 1,), 1.3, dtype=pose.dtype),
+        torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, n, dtype=pose.dtype),
+        build_shape(line[0].numpy(), bonds.numpy()),
     )  # fmt: skip
+    assert len(graph.shape.lines) == n - 2
     line.requires_grad_(True)
     force, fields = net.compute_force_and_fields(line, graph, net.embed_protein(structure))
     (force.sum() + fields.sum()).backward()
@@ -320,11 +322,41 @@ def test_vibration_has_its_spreads(pose, graph):
         normals = torch.randn(20000, 81, dtype=pose.dtype, generator=torch.Generator().manual_seed(0))
         drawn = net.compute_vibration(pose.expand(20000, -1, -1), normals, graph).flatten(1)
         assert ((drawn.T @ drawn) / len(drawn) - covariance).abs().max() < 0.05 * covariance.abs().max()
-        jacobian = compute_jacobian(pose, graph.constraint_pairs)[0]
+        jacobian = net.vibration.compute_jacobian(pose, graph)[1][0]
         marginal = (jacobian @ covariance @ jacobian.T).diagonal().sqrt()
         spreads = net.vibration.compute_spreads(graph)
         assert (marginal <= spreads).all()
         assert (marginal > 0.3 * spreads).all()
+
+
+def test_vibration_leaves_rigid_motion_and_torsions_to_the_dynamics(pose, graph):
+    """Nothing of a displacement lies along what no spring holds."""
+    net = make_net("sde")
+    with torch.no_grad():
+        _, jacobian = net.vibration.compute_jacobian(pose, graph)
+        root = net.vibration.compute_root(jacobian, graph)[0]
+    *_, rows = torch.linalg.svd(jacobian[0])
+    free = rows[torch.linalg.matrix_rank(jacobian[0], rtol=1e-2) :]
+    assert len(free) > 6
+    assert (free @ root).norm() < 0.02 * root.norm()
+
+
+def test_vibration_follows_its_springs_round_their_arcs(pose, graph):
+    """What springs are off is what was drawn, nearer than along a straight displacement."""
+    net = make_net("sde")
+    normals = torch.randn(50, 81, dtype=pose.dtype, generator=torch.Generator().manual_seed(0))
+    x = pose.expand(50, -1, -1)
+    with torch.no_grad():
+        errors, jacobian = net.vibration.compute_jacobian(x, graph)
+        factor = net.vibration.compute_factor(jacobian, net.vibration.compute_spreads(graph))
+        straight = net.vibration.draw(factor, normals.unsqueeze(-1))
+        wanted = (jacobian @ straight).squeeze(-1)
+        bent = net.compute_vibration(x, normals, graph)
+        off = [
+            (net.vibration.compute_jacobian(x + d.reshape(x.shape), graph)[0] - errors - wanted).square().mean().sqrt()
+            for d in (straight, bent)
+        ]
+    assert off[1] < 0.5 * off[0]
 
 
 def test_springs_know_what_is_around_them(graph):
@@ -337,10 +369,12 @@ def test_springs_know_what_is_around_them(graph):
     elements[atom] = 16 if elements[atom] != 16 else 7
     with torch.no_grad():
         before, after = (vibration.compute_spreads(graph._replace(elements=e)) for e in (graph.elements, elements))
-    first, second = graph.constraint_pairs.T
+    first, second = graph.shape.pairs.T
     near = bonded[atom] | (torch.arange(len(elements)) == atom)
-    concerned = near[first] | near[second] | (bonded[first] & bonded[second] & near).any(1)
+    pairs = near[first] | near[second] | (bonded[first] & bonded[second] & near).any(1)
     assert (bonded[atom][first] & bonded[atom][second]).any()
+    lines = near[graph.shape.lines].any(1).repeat_interleave(3)
+    concerned = torch.cat([pairs, near[graph.shape.quadruples].any(1), lines])
     assert (before != after)[concerned].all()
     assert torch.equal(before[~concerned], after[~concerned])
     assert (~concerned).any()
@@ -351,8 +385,7 @@ def test_settling_brings_pairs_back(pose, graph):
     moved = pose + 0.05 * torch.randn(50, *pose.shape[1:], dtype=pose.dtype, generator=generator)
 
     def measure(x: Tensor) -> Tensor:
-        first, second = graph.constraint_pairs.T
-        return ((x[:, first] - x[:, second]).norm(dim=-1) - graph.constraint_distances).abs()
+        return compute_shape_errors(x, graph.shape)[0].abs()
 
-    settled = settle(moved, graph.constraint_pairs, graph.constraint_distances)
+    settled = settle(moved, graph.shape)
     assert measure(settled).mean() < 0.1 * measure(moved).mean()

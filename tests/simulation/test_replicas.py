@@ -78,6 +78,16 @@ def test_bundled_model_in_single_precision() -> None:
                 assert (many[k] - one[0]).abs().max() <= tolerance * one.abs().max()
 
 
+def test_paths_of_the_bundled_model_do_not_depend_on_the_batch() -> None:
+    """In single precision, where batches of different sizes round differently, and every step projects bonds."""
+    complex_ = load_bundled_complex()
+    model = load_bundled_model("sde").bind(complex_)
+    together = run_replicas(complex_, model, n_snapshots=20, seeds=range(16))
+    alone = [run_replicas(complex_, model, n_snapshots=20, seeds=[seed])[:, 0] for seed in range(16)]
+    assert 10.0 * np.abs(together - np.stack(alone, axis=1)).max() < 1e-4
+    assert not np.array_equal(together, np.stack(alone, axis=1))
+
+
 class Exploding(ModelDouble):
     """Gives NaN for every replica."""
 

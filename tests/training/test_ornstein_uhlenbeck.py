@@ -14,6 +14,7 @@ from torch import Tensor
 
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.shape import build_shape
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingSettings
 from openmm_neuralmd.training.objectives import compute_transition
 from openmm_neuralmd.training.rollouts import sample_paths
@@ -39,15 +40,14 @@ def build_ring() -> tuple[LigandGraph, Tensor]:
     angle = atoms * math.pi / 3.0
     ring = 1.40 * torch.stack([angle.cos(), angle.sin(), torch.zeros(6)], dim=1)
     difference = (atoms[:, None] - atoms).abs()
-    pairs = torch.cat([torch.stack([atoms, (atoms + k) % 6], dim=1) for k in (1, 2)])
+    bonds = torch.stack([atoms, (atoms + 1) % 6], dim=1)
     graph = LigandGraph(
         elements=torch.full((6,), 6),
         masses=torch.full((6,), 12.0),
         separation=torch.minimum(difference, 6 - difference),
         torsion_axes=torch.zeros(0, 2, dtype=torch.int64),
         torsion_sides=torch.zeros(0, 6),
-        constraint_pairs=pairs,
-        constraint_distances=(ring[pairs[:, 0]] - ring[pairs[:, 1]]).norm(dim=-1),
+        shape=build_shape(ring.numpy() / 10.0, bonds.numpy()).convert(10.0, ring.dtype),
     )
     return graph, ring
 

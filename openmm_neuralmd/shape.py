@@ -1,0 +1,233 @@
+"""What holds a ligand in shape: bonds and 1-3 distances, written so that no gradient vanishes.
+
+Where atoms stand in a line or in a plane a distance says nothing to first order: the ends of C-C#C come nearer, and the
+angles of a flat ring smaller, with the square of a displacement out of it. A projection then converges slowly, to a
+point that rounding decides. The same shape is held to first order by
+
+    distances   |x_i - x_j| - d            of bonds, and of 1-3 pairs that are not the ends of a line
+    heights     r_1 . (r_2 x r_3) / A - h  of an atom above the plane of three others: of each centre with three
+                                           neighbours or more, which fixes its chirality, and around planar rings
+    lines       x_b - (1 - w) x_a - w x_c  three components for each straight a-b-c
+
+with d, h, w, and A, twice the area of the three atoms' triangle, from the ligand's geometry. Bonds and 1-3 distances
+imply the heights but for their sign, and the lines: nothing is held that they leave free.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openmm_neuralmd.chemistry import build_graph, find_constrained_pairs, find_lines
+
+_FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours; 0.05 for a tetrahedral carbon
+_FLAT_RING_NM = 0.04  # height of a ring's atom above the next three; a torsion of about 20 degrees
+_STIFFNESS = 1e6  # of what is made flat or straight, for 1 of a distance
+_DAMPING = 1e-4  # holds what no constraint holds: torsions
+_MAX_ITERATIONS = 50
+_CONVERGED_NM = 1e-9
+
+
+class Shape(NamedTuple):
+    """A ligand's distances, heights and lines, in the unit of length of its geometry; P, Q and L are their numbers.
+
+    Heads, tails and slots say where the computation finds and leaves things: atoms whose differences are the pairs and
+    the arms of the heights, and the places of the gradients' blocks in a matrix of (constraint, atom).
+    """
+
+    pairs: Tensor  # int64, (P, 2)
+    distances: Tensor  # (P,)
+    quadruples: Tensor  # int64, (Q, 4): an atom, and those whose plane it stands above
+    heights: Tensor  # (Q,)
+    areas: Tensor  # (Q,)
+    lines: Tensor  # int64, (L, 3)
+    heads: Tensor  # int64, (P + 7 Q,)
+    tails: Tensor  # int64, (P + 7 Q,)
+    slots: Tensor  # int64, (2 P + 4 Q + 9 L,)
+    line_weights: Tensor  # (L, 3): w - 1, 1, -w
+    angle_bonds: Tensor  # int64, (P, 2): the pairs that are the bonds of a 1-3 pair's angle
+    angle_weights: Tensor  # (P, 2): how much the 1-3 distance changes with each at a constant angle; 0 for bonds
+    line_blocks: Tensor  # (9 L, 3)
+
+    def convert(self, factor: float, dtype: torch.dtype) -> "Shape":
+        """The same in a unit of length that the factor converts to, and in another precision."""
+        return self._replace(
+            distances=(factor * self.distances).to(dtype),
+            heights=(factor * self.heights).to(dtype),
+            areas=(factor**2 * self.areas).to(dtype),
+            line_weights=self.line_weights.to(dtype),
+            line_blocks=self.line_blocks.to(dtype),
+            angle_weights=self.angle_weights.to(dtype),
+        )
+
+
+def build_shape(geometry: np.ndarray, bonds: np.ndarray) -> Shape:
+    """The shape of a geometry [nm], (n_atoms, 3), whose straight lines are straight, in float64.
+
+    Args:
+        geometry: Made by ``idealize_geometry``.
+        bonds: Atom pairs, int64, (n_bonds, 2).
+    """
+    xyz = torch.from_numpy(np.array(geometry, dtype=np.float64))
+    lines = find_lines(geometry, bonds)
+    ends = {(min(a, c), max(a, c)) for a, _, c in lines.tolist()}
+    kept = [pair for pair in find_constrained_pairs(len(geometry), bonds).tolist() if tuple(pair) not in ends]
+    pairs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2)
+    quadruples = torch.cat([_list_centres(len(geometry), bonds), _list_flat_rings(xyz, bonds)])
+    return _measure_shape(xyz, bonds, pairs, quadruples, torch.from_numpy(lines))
+
+
+def _measure_shape(xyz: Tensor, bonds: np.ndarray, pairs: Tensor, quadruples: Tensor, lines: Tensor) -> Shape:
+    first, second = pairs.t()
+    centre, *others = quadruples.t()
+    following, last = others[1:] + others[:1], others[2:] + others[:2]
+    heights, areas = _measure_heights(xyz, quadruples)
+    lengths = (xyz[lines[:, ::2]] - xyz[lines[:, 1:2]]).norm(dim=-1)
+    weight = lengths[:, 0] / lengths.sum(1)
+    weights = torch.stack([weight - 1.0, torch.ones_like(weight), -weight], dim=1)
+
+    rows = len(xyz) * torch.arange(len(pairs) + len(quadruples) + 3 * len(lines))
+    of_pairs, of_heights, of_lines = rows.split([len(pairs), len(quadruples), 3 * len(lines)])
+    slots = [of_pairs + first, of_pairs + second, *(of_heights + q for q in quadruples.t())]
+    slots.append((of_lines.reshape(-1, 3, 1) + lines.unsqueeze(1)).flatten())
+    identity = torch.eye(3, dtype=xyz.dtype)
+    angle_bonds, angle_weights = _list_angles(xyz, pairs, bonds)
+    return Shape(
+        pairs=pairs,
+        distances=(xyz[first] - xyz[second]).norm(dim=-1),
+        quadruples=quadruples,
+        heights=heights,
+        areas=areas,
+        lines=lines,
+        heads=torch.cat([first, others[0], *following, *last]),
+        tails=torch.cat([second, centre.repeat(7)]),
+        slots=torch.cat(slots),
+        line_weights=weights,
+        angle_bonds=angle_bonds,
+        angle_weights=angle_weights,
+        line_blocks=(weights[:, None, :, None] * identity[:, None]).reshape(-1, 3),
+    )
+
+
+def _measure_heights(xyz: Tensor, quadruples: Tensor) -> Tuple[Tensor, Tensor]:
+    """Heights and areas, both (Q,)."""
+    arms = xyz[quadruples[:, 1:]] - xyz[quadruples[:, :1]]
+    normals = torch.linalg.cross(arms.roll(-1, 1), arms.roll(-2, 1))
+    areas = normals.sum(1).norm(dim=-1)
+    return (arms[:, 0] * normals[:, 0]).sum(-1) / areas, areas
+
+
+def compute_shape_errors(positions: Tensor, shape: Shape) -> Tuple[Tensor, Tensor]:
+    """What distances, heights and lines are off, (R, P + Q + 3 L), and the gradients, (R, P + Q + 3 L, 3 N).
+
+    Args:
+        positions: (R, N, 3).
+    """
+    n_replicas, n_atoms, _ = positions.shape
+    n_pairs, n_heights = shape.distances.shape[0], shape.heights.shape[0]
+    difference = positions.index_select(1, shape.heads) - positions.index_select(1, shape.tails)
+    apart, arm, following, last = difference.split([n_pairs, n_heights, 3 * n_heights, 3 * n_heights], dim=1)
+    length = torch.sqrt((apart * apart).sum(-1) + 1e-24)  # no pair is as near as 1e-12, and none divides by zero
+    units = apart / length.unsqueeze(-1)
+    normals = torch.linalg.cross(following, last).reshape(n_replicas, 3, n_heights, 3) / shape.areas[:, None]
+    height = (arm * normals[:, 0]).sum(-1)
+    line = (positions[:, shape.lines] * shape.line_weights.unsqueeze(2)).sum(2).flatten(1)
+    errors = torch.cat([length - shape.distances, height - shape.heights, line], dim=1)
+
+    blocks = [units, -units, -normals.sum(1), normals.flatten(1, 2), shape.line_blocks.expand(n_replicas, -1, -1)]
+    gradients = torch.zeros(n_replicas, errors.shape[1] * n_atoms, 3, dtype=units.dtype, device=units.device)
+    gradients = gradients.index_copy(1, shape.slots, torch.cat(blocks, dim=1))  # in place, nothing would be frozen
+    return errors, gradients.reshape(n_replicas, errors.shape[1], 3 * n_atoms)
+
+
+def separate_angles(rows: Tensor, shape: Shape) -> Tensor:
+    """Errors or gradients, (R, P + Q + 3 L, n), with angles in place of 1-3 distances: less what the bonds change."""
+    n_pairs = shape.distances.shape[0]
+    pairs = rows[:, :n_pairs]
+    first, second = shape.angle_bonds[:, 0], shape.angle_bonds[:, 1]
+    pairs = pairs - shape.angle_weights[:, :1] * rows.index_select(1, first)
+    pairs = pairs - shape.angle_weights[:, 1:] * rows.index_select(1, second)
+    return torch.cat([pairs, rows[:, n_pairs:]], dim=1)
+
+
+def idealize_geometry(geometry: np.ndarray, bonds: np.ndarray, orders: Sequence[float] | None = None) -> np.ndarray:
+    """The geometry with its nearly straight lines straight, its sp2 centres and aromatic rings flat [nm], (n_atoms, 3).
+
+    Bends and puckers of a few degrees are the vibration of a single frame. Kept, a bend would be one more torsion, a
+    very fast one, and a pucker a bias. Distances change little (0.003 A for a bend of 6 degrees), torsions less.
+
+    Args:
+        geometry: [nm], (n_atoms, 3).
+        bonds: Atom pairs, int64, (n_bonds, 2).
+        orders: Bond orders (1.5 for aromatic), which tell sp2 centres; None where unknown: nothing is made flat then,
+            because nitrogen between flat and pyramidal looks alike.
+    """
+    shape = build_shape(geometry, bonds)
+    is_double = np.zeros(len(bonds), dtype=bool) if orders is None else np.isin(orders, (1.5, 2.0))
+    is_sp2 = torch.zeros(len(geometry), dtype=torch.bool)
+    is_sp2[bonds[is_double].flatten()] = True
+    n_centres = len(_list_centres(len(geometry), bonds))
+    is_flat = is_sp2[shape.quadruples[:, 0]] & (shape.heights.abs() < _FLAT_CENTRE_NM)
+    is_flat[n_centres:] = is_sp2[shape.quadruples[n_centres:]].all(1)
+    shape = shape._replace(heights=torch.where(is_flat, 0.0, shape.heights))
+    is_stiff = torch.cat([torch.zeros(len(shape.pairs)), is_flat, torch.ones(3 * len(shape.lines))])
+    return fit_geometry(geometry, shape, is_stiff > 0)
+
+
+def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.ndarray:
+    """The geometry [nm], (n_atoms, 3), nearest in least squares to a shape that need not exist; torsions hardly change.
+
+    Args:
+        geometry: To start from [nm], (n_atoms, 3).
+        shape: What to come near.
+        is_stiff: Which of distances, heights and lines to meet at the cost of others, bool, (P + Q + 3 L,).
+    """
+    x = torch.from_numpy(np.array(geometry, dtype=np.float64))
+    stiffness = torch.where(is_stiff, _STIFFNESS, 1.0).to(x.dtype)
+    damping = _DAMPING * torch.eye(x.numel(), dtype=x.dtype)
+    for _ in range(_MAX_ITERATIONS):
+        errors, gradients = (values[0] for values in compute_shape_errors(x[None], shape))
+        weighted = gradients.t() * stiffness
+        move = torch.linalg.solve(weighted @ gradients + damping, weighted @ errors)
+        x = x - move.reshape(x.shape)
+        if move.abs().max() < _CONVERGED_NM:
+            break
+    return x.numpy()
+
+
+def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor, Tensor]:
+    """For each 1-3 pair its two bonds as indices of pairs, and the derivatives of its distance by their lengths."""
+    index = {frozenset(pair): k for k, pair in enumerate(pairs.tolist())}
+    bonded = {frozenset(bond) for bond in bonds.tolist()}
+    neighbours = [{sum(bond) - atom for bond in bonds.tolist() if atom in bond} for atom in range(len(xyz))]
+    angle_bonds, weights = torch.zeros(len(pairs), 2, dtype=torch.int64), torch.zeros(len(pairs), 2, dtype=xyz.dtype)
+    for k, (a, c) in enumerate(pairs.tolist()):
+        if frozenset((a, c)) not in bonded:
+            b = min(neighbours[a] & neighbours[c])
+            axis = (xyz[c] - xyz[a]) / (xyz[c] - xyz[a]).norm()
+            for side, (end, sign) in enumerate(((a, -1.0), (c, 1.0))):
+                angle_bonds[k, side] = index[frozenset((end, b))]
+                weights[k, side] = sign * axis @ (xyz[end] - xyz[b]) / (xyz[end] - xyz[b]).norm()
+    return angle_bonds, weights
+
+
+def _list_centres(n_atoms: int, bonds: np.ndarray) -> Tensor:
+    """Atoms with three neighbours or more, and three of those, int64, (n_centres, 4)."""
+    neighbours = [np.sort(bonds[(bonds == atom).any(axis=1)].sum(axis=1) - atom) for atom in range(n_atoms)]
+    centres = [[atom, *found[:3].tolist()] for atom, found in enumerate(neighbours) if len(found) >= 3]
+    return torch.tensor(centres, dtype=torch.int64).reshape(-1, 4)
+
+
+def _list_flat_rings(geometry: Tensor, bonds: np.ndarray) -> Tensor:
+    """Four successive atoms of each planar ring, the second one first, int64, (n, 4)."""
+    found = [torch.zeros(0, 4, dtype=torch.int64)]
+    graph = build_graph(np.zeros(len(geometry), dtype=np.int64), bonds)  # named, or its rings would outlive it
+    for ring in graph.GetRingInfo().AtomRings():
+        if len(ring) > 3:
+            quadruples = torch.stack([torch.tensor(ring).roll(-k) for k in (1, 0, 2, 3)], dim=1)
+            heights, _ = _measure_heights(geometry, quadruples)
+            if (heights.abs() < _FLAT_RING_NM).all():
+                found.append(quadruples)
+    return torch.cat(found)
