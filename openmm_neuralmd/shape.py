@@ -18,7 +18,7 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openmm_neuralmd.chemistry import build_graph, find_constrained_pairs, find_lines
 
@@ -200,16 +200,21 @@ def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.nda
 def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor, Tensor]:
     """For each 1-3 pair its two bonds as indices of pairs, and the derivatives of its distance by their lengths."""
     index = {frozenset(pair): k for k, pair in enumerate(pairs.tolist())}
-    bonded = {frozenset(bond) for bond in bonds.tolist()}
-    neighbours = [{sum(bond) - atom for bond in bonds.tolist() if atom in bond} for atom in range(len(xyz))]
-    angle_bonds, weights = torch.zeros(len(pairs), 2, dtype=torch.int64), torch.zeros(len(pairs), 2, dtype=xyz.dtype)
-    for k, (a, c) in enumerate(pairs.tolist()):
-        if frozenset((a, c)) not in bonded:
-            b = min(neighbours[a] & neighbours[c])
-            axis = (xyz[c] - xyz[a]) / (xyz[c] - xyz[a]).norm()
-            for side, (end, sign) in enumerate(((a, -1.0), (c, 1.0))):
-                angle_bonds[k, side] = index[frozenset((end, b))]
-                weights[k, side] = sign * axis @ (xyz[end] - xyz[b]) / (xyz[end] - xyz[b]).norm()
+    neighbours = [set((bonds[(bonds == atom).any(axis=1)].sum(axis=1) - atom).tolist()) for atom in range(len(xyz))]
+    angles = [
+        (k, a, min(neighbours[a] & neighbours[c]), c)
+        for k, (a, c) in enumerate(pairs.tolist())
+        if c not in neighbours[a]
+    ]
+    rows, a, b, c = torch.tensor(angles, dtype=torch.int64).reshape(-1, 4).t()
+    angle_bonds = torch.zeros(len(pairs), 2, dtype=torch.int64)
+    between = [[index[frozenset((i, j))], index[frozenset((k, j))]] for _, i, j, k in angles]
+    angle_bonds[rows] = torch.tensor(between, dtype=torch.int64).reshape(-1, 2)
+    arms = torch.stack([xyz[a] - xyz[b], xyz[c] - xyz[b]], dim=1)
+    axes = nn.functional.normalize(arms[:, 1] - arms[:, 0], dim=-1).unsqueeze(1)
+    sides = torch.tensor([-1.0, 1.0], dtype=xyz.dtype)
+    weights = torch.zeros(len(pairs), 2, dtype=xyz.dtype)
+    weights[rows] = (axes * nn.functional.normalize(arms, dim=-1)).sum(-1) * sides
     return angle_bonds, weights
 
 

@@ -42,13 +42,13 @@ _MAX_HALVINGS = 5
 class BondProjection:
     """Projection of ligand positions onto its bonds and 1-3 distances, with chirality kept.
 
-    Positions that Gauss-Newton cannot project directly, or only with an inverted centre, are reached from the
-    reference geometry instead, superposed on them: along the straight path to the wanted positions in increments
-    that are halved where they fail, projecting after each. The result depends on the positions alone.
+    Positions that Gauss-Newton cannot project directly are reached from the reference geometry instead, superposed on
+    them: along the straight path to the wanted positions in increments that are halved where they fail, projecting
+    after each. The result depends on the positions alone.
 
     Args:
-        ligand: Gives the pairs, their distances, masses and the chirality of its ``geometry``.
-        tolerance: Largest distance error that counts as converged [nm].
+        ligand: Gives bonds, masses and the ``geometry`` whose shape is kept.
+        tolerance: Largest error of a distance, a height or a line beyond its play that counts as converged [nm].
     """
 
     def __init__(self, ligand: Ligand, *, tolerance: float = TOLERANCE_NM) -> None:

@@ -1,6 +1,7 @@
 """``neuralmd train``: arguments in, a model file out."""
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -87,6 +88,7 @@ def run_train(args: argparse.Namespace) -> None:
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
     check_writable(out.parent)
+    config = _read_config(args)
     if args.threads:
         torch.set_num_threads(args.threads)
     device = select_device(args.device)
@@ -118,7 +120,7 @@ def run_train(args: argparse.Namespace) -> None:
             held_out=held_out,
             skipped=data.skipped,
             split=args.split,
-            config=_read_config(args),
+            config=config,
             settings=settings,
             device=device,
             labels=labels,
@@ -180,7 +182,7 @@ def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     if options and args.kind not in ("ode", "sde"):
         raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
     for name in ("hidden", "layers", "radial", "ligand_cutoff", "pocket_cutoff"):
-        if getattr(args, name) <= 0:
+        if not 0 < getattr(args, name) < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give a number above 0")
     return {
         "hidden": args.hidden,
