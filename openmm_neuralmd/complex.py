@@ -361,9 +361,12 @@ def _read_sdf(
     Args:
         path: Its heavy atoms may stand in another order where the structure has bonds.
         atoms, known, pose: Of the structure: heavy atoms, bonds where it has them, and positions [nm].
-        notes: Receives a line if the order is another.
+        notes: Receives a line if the order is another, or the file holds more than one molecule.
     """
     molecule = read_sdf(path)
+    n_molecules = path.read_text(errors="replace").count("$$$$")
+    if n_molecules > 1:
+        notes.append(f"{path.name}: molecule 1 of {n_molecules} used")
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
     found = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], dtype=np.int64)
     pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]

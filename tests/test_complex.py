@@ -192,6 +192,15 @@ class TestSdfInAnotherOrder:
             assert np.allclose(found.ligand.find_constraints()[1], expected.ligand.find_constraints()[1], atol=1e-3)
         assert expected.notes == ()
 
+    def test_the_first_of_several_molecules_is_used_and_said(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, None)
+        one = path.read_text().removesuffix("$$$$\n") + "$$$$\n"
+        path.write_text(one)
+        assert Complex.from_topology(*make_topology(self.SMILES), "LIG", sdf=path).notes == ()
+        path.write_text(3 * one)
+        found = Complex.from_topology(*make_topology(self.SMILES), "LIG", sdf=path)
+        assert found.notes == ("lig.sdf: molecule 1 of 3 used",)
+
     def test_another_molecule_shows_both_formulas(self, tmp_path: Path) -> None:
         path = self.write(tmp_path, None, "CCO")
         expected = (

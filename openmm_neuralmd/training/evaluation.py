@@ -59,6 +59,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
         seeds = [int(s) for s in args.seeds.split(",")]
     except ValueError:
         raise InputError(f"--seeds {args.seeds!r}: give whole numbers with commas between, such as 0,42,123") from None
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seeds {args.seeds!r}: a seed is given twice, and would count as two; give each once")
     if args.samples < 1:
         raise InputError(f"--samples {args.samples}: give 1 or more")
     if args.replica and not args.trajectory:

@@ -284,6 +284,7 @@ def test_trivial_rows_agree_with_independent_numbers(bundled):
     ("extra", "message"),
     [
         (["--seeds", "one"], "whole numbers"),
+        (["--seeds", "3,4,3"], "a seed is given twice"),
         (["--trajectory", "nowhere.dcd"], "no such file"),
         (["--samples", "0"], "--samples 0: give 1 or more"),
         (["--misato", "MD.hdf5"], "a trajectory and --misato given"),
