@@ -335,6 +335,8 @@ def _read_bonds(
                 f"{length:.2f} nm apart, which no bond is"
             )
         if a in index and b in index:
+            if {index[a], index[b]} in map(set, bonds):  # CONECT records and templates may both name it
+                continue
             bonds.append((index[a], index[b]))
             orders.append(float(bond.order) if bond.order is not None else None)
         elif a in members and (a in index or b in index):

@@ -6,11 +6,12 @@ point that rounding decides. The same shape is held to first order by
 
     distances   |x_i - x_j| - d            of bonds, and of 1-3 pairs that are not the ends of a line
     heights     r_1 . (r_2 x r_3) / A - h  of an atom above the plane of three others: of each centre with three
-                                           neighbours or more, which fixes its chirality, and around planar rings
+                                           neighbours or more, which fixes its chirality, and around nearly flat rings
     lines       x_b - (1 - w) x_a - w x_c  three components for each straight a-b-c
 
 with d, h, w, and A, twice the area of the three atoms' triangle, from the ligand's geometry. Bonds and 1-3 distances
-imply the heights but for their sign, and the lines: nothing is held that they leave free.
+imply the heights but for their sign, and the lines: of two mirror images, of a centre or of the slight pucker of a
+nearly flat ring, the geometry's is held; a ring that puckers by more is held by its distances alone.
 """
 
 from collections.abc import Sequence
@@ -18,16 +19,22 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from openmm_neuralmd.chemistry import build_graph, find_constrained_pairs, find_lines
 
-_FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours; 0.05 for a tetrahedral carbon
-_FLAT_RING_NM = 0.04  # height of a ring's atom above the next three; a torsion of about 20 degrees
+_FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours that makes it flat; 0.05 for a tetrahedral carbon
+_FLAT_RING_NM = 0.04  # height of an aromatic ring's atom that makes it flat; a torsion of about 20 degrees
+_HELD_RING_NM = 0.02  # of any ring that heights hold
+_LEAST_AREA_NM2 = 0.002  # of a triangle that has a plane; 0.03 in a ring of six
+_STRAIGHT_COSINE = -0.99999  # angle of a line, above 179.7 degrees
 _STIFFNESS = 1e6  # of what is made flat or straight, for 1 of a distance
 _DAMPING = 1e-4  # holds what no constraint holds: torsions
 _MAX_ITERATIONS = 50
 _CONVERGED_NM = 1e-9
+_LARGEST_CHANGE_NM = 0.01  # of a distance by idealizing; more says that the molecule is strained
+_LARGEST_RMSD_NM = 0.04
 
 
 class Shape(NamedTuple):
@@ -64,22 +71,33 @@ class Shape(NamedTuple):
 
 
 def build_shape(geometry: np.ndarray, bonds: np.ndarray) -> Shape:
-    """The shape of a geometry [nm], (n_atoms, 3), whose straight lines are straight, in float64.
+    """The shape of a geometry, in float64.
 
     Args:
-        geometry: Made by ``idealize_geometry``.
+        geometry: [nm], (n_atoms, 3); see ``idealize_geometry``.
         bonds: Atom pairs, int64, (n_bonds, 2).
     """
     xyz = torch.from_numpy(np.array(geometry, dtype=np.float64))
     lines = find_lines(geometry, bonds)
+    a, b, c = (xyz[atoms] for atoms in lines.T)
+    cosines = (nn.functional.normalize(a - b, dim=-1) * nn.functional.normalize(c - b, dim=-1)).sum(-1)
+    lines = lines[(cosines < _STRAIGHT_COSINE).numpy()]  # a bent one has its 1-3 distance
+    rings = _list_rings(xyz, bonds)
+    nearly_flat = [ring for ring in rings if (_measure_heights(xyz, ring)[0].abs() < _HELD_RING_NM).all()]
+    return _measure_shape(xyz, bonds, lines, nearly_flat)
+
+
+def _measure_shape(xyz: Tensor, bonds: np.ndarray, lines: np.ndarray, rings: Sequence[Tensor]) -> Shape:
+    """The shape with these lines, int64, (L, 3), and the heights of centres and of these rings' quadruples."""
     ends = {(min(a, c), max(a, c)) for a, _, c in lines.tolist()}
-    kept = [pair for pair in find_constrained_pairs(len(geometry), bonds).tolist() if tuple(pair) not in ends]
+    kept = [pair for pair in find_constrained_pairs(len(xyz), bonds).tolist() if tuple(pair) not in ends]
     pairs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2)
-    quadruples = torch.cat([_list_centres(len(geometry), bonds), _list_flat_rings(xyz, bonds)])
-    return _measure_shape(xyz, bonds, pairs, quadruples, torch.from_numpy(lines))
+    quadruples = torch.cat([_list_centres(len(xyz), bonds), *rings])
+    quadruples = quadruples[_measure_heights(xyz, quadruples)[1] > _LEAST_AREA_NM2]
+    return _tabulate(xyz, bonds, pairs, quadruples, torch.from_numpy(lines))
 
 
-def _measure_shape(xyz: Tensor, bonds: np.ndarray, pairs: Tensor, quadruples: Tensor, lines: Tensor) -> Shape:
+def _tabulate(xyz: Tensor, bonds: np.ndarray, pairs: Tensor, quadruples: Tensor, lines: Tensor) -> Shape:
     first, second = pairs.t()
     centre, *others = quadruples.t()
     following, last = others[1:] + others[:1], others[2:] + others[:2]
@@ -156,7 +174,9 @@ def idealize_geometry(geometry: np.ndarray, bonds: np.ndarray, orders: Sequence[
     """The geometry with its nearly straight lines straight, its sp2 centres and aromatic rings flat [nm], (n_atoms, 3).
 
     Bends and puckers of a few degrees are the vibration of a single frame. Kept, a bend would be one more torsion, a
-    very fast one, and a pucker a bias. Distances change little (0.003 A for a bend of 6 degrees), torsions less.
+    very fast one, and a pucker a bias. Distances change little (0.003 A for a bend of 6 degrees). A strained molecule
+    (a cyclic alkyne, a helicene) keeps bends that are its own: nothing is made straight or flat that would change a
+    distance by 0.1 A, nothing flat that would move atoms by 0.4 A (root mean square).
 
     Args:
         geometry: [nm], (n_atoms, 3).
@@ -164,16 +184,44 @@ def idealize_geometry(geometry: np.ndarray, bonds: np.ndarray, orders: Sequence[
         orders: Bond orders (1.5 for aromatic), which tell sp2 centres; None where unknown: nothing is made flat then,
             because nitrogen between flat and pyramidal looks alike.
     """
-    shape = build_shape(geometry, bonds)
+    xyz = torch.from_numpy(np.array(geometry, dtype=np.float64))
+    lines = find_lines(geometry, bonds)
     is_double = np.zeros(len(bonds), dtype=bool) if orders is None else np.isin(orders, (1.5, 2.0))
     is_sp2 = torch.zeros(len(geometry), dtype=torch.bool)
     is_sp2[bonds[is_double].flatten()] = True
-    n_centres = len(_list_centres(len(geometry), bonds))
+    rings = [
+        ring
+        for ring in _list_rings(xyz, bonds)
+        if (_measure_heights(xyz, ring)[0].abs() < (_FLAT_RING_NM if is_sp2[ring].all() else _HELD_RING_NM)).all()
+    ]
+    shape = _measure_shape(xyz, bonds, lines, rings)
     is_flat = is_sp2[shape.quadruples[:, 0]] & (shape.heights.abs() < _FLAT_CENTRE_NM)
-    is_flat[n_centres:] = is_sp2[shape.quadruples[n_centres:]].all(1)
-    shape = shape._replace(heights=torch.where(is_flat, 0.0, shape.heights))
-    is_stiff = torch.cat([torch.zeros(len(shape.pairs)), is_flat, torch.ones(3 * len(shape.lines))])
-    return fit_geometry(geometry, shape, is_stiff > 0)
+    n_in_rings = sum(map(len, rings))
+    is_flat[len(is_flat) - n_in_rings :] = is_sp2[shape.quadruples[len(is_flat) - n_in_rings :]].all(1)
+    ideal = np.array(geometry, dtype=np.float64)
+    for made_flat in (torch.zeros_like(is_flat), is_flat):
+        wanted = shape._replace(heights=torch.where(made_flat, 0.0, shape.heights))
+        is_stiff = torch.cat([torch.zeros(len(shape.pairs)), made_flat, torch.ones(3 * len(shape.lines))]) > 0
+        fitted = fit_geometry(geometry, wanted, is_stiff)
+        if not np.isfinite(fitted).all():
+            break
+        if _compare_distances(fitted, geometry, shape.pairs.numpy()) > _LARGEST_CHANGE_NM:
+            break
+        if made_flat.any() and _superpose(fitted, ideal) > _LARGEST_RMSD_NM:
+            break
+        ideal = fitted
+    return ideal
+
+
+def _compare_distances(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> float:
+    a, b = (np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=1) for x in (first, second))
+    return float(np.abs(a - b).max(initial=0.0))
+
+
+def _superpose(first: np.ndarray, second: np.ndarray) -> float:
+    """Root mean square distance [nm] after superposition."""
+    found = Rotation.align_vectors(first - first.mean(axis=0), second - second.mean(axis=0))[1]
+    return float(found) / len(first) ** 0.5
 
 
 def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.ndarray:
@@ -183,6 +231,9 @@ def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.nda
         geometry: To start from [nm], (n_atoms, 3).
         shape: What to come near.
         is_stiff: Which of distances, heights and lines to meet at the cost of others, bool, (P + Q + 3 L,).
+
+    Returns:
+        NaN where the fit does not converge.
     """
     x = torch.from_numpy(np.array(geometry, dtype=np.float64))
     stiffness = torch.where(is_stiff, _STIFFNESS, 1.0).to(x.dtype)
@@ -190,11 +241,13 @@ def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.nda
     for _ in range(_MAX_ITERATIONS):
         errors, gradients = (values[0] for values in compute_shape_errors(x[None], shape))
         weighted = gradients.t() * stiffness
-        move = torch.linalg.solve(weighted @ gradients + damping, weighted @ errors)
+        move, failed = torch.linalg.solve_ex(weighted @ gradients + damping, weighted @ errors)
         x = x - move.reshape(x.shape)
+        if failed or not torch.isfinite(x).all():
+            return np.full(x.shape, np.nan)
         if move.abs().max() < _CONVERGED_NM:
-            break
-    return x.numpy()
+            return x.numpy()
+    return np.full(x.shape, np.nan)
 
 
 def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor, Tensor]:
@@ -225,14 +278,15 @@ def _list_centres(n_atoms: int, bonds: np.ndarray) -> Tensor:
     return torch.tensor(centres, dtype=torch.int64).reshape(-1, 4)
 
 
-def _list_flat_rings(geometry: Tensor, bonds: np.ndarray) -> Tensor:
-    """Four successive atoms of each planar ring, the second one first, int64, (n, 4)."""
-    found = [torch.zeros(0, 4, dtype=torch.int64)]
+def _list_rings(geometry: Tensor, bonds: np.ndarray) -> list[Tensor]:
+    """For each ring of more than three atoms four successive ones, from each on, the second first, int64, (n, 4).
+
+    Those whose last three stand in a line, and have no plane, are left out.
+    """
+    found = []
     graph = build_graph(np.zeros(len(geometry), dtype=np.int64), bonds)  # named, or its rings would outlive it
     for ring in graph.GetRingInfo().AtomRings():
         if len(ring) > 3:
             quadruples = torch.stack([torch.tensor(ring).roll(-k) for k in (1, 0, 2, 3)], dim=1)
-            heights, _ = _measure_heights(geometry, quadruples)
-            if (heights.abs() < _FLAT_RING_NM).all():
-                found.append(quadruples)
-    return torch.cat(found)
+            found.append(quadruples[_measure_heights(geometry, quadruples)[1] > _LEAST_AREA_NM2])
+    return found

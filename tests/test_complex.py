@@ -50,6 +50,14 @@ def test_amino_acids_are_no_ligands(two_copies: tuple[Topology, np.ndarray]) -> 
         Complex.from_topology(*two_copies, "GLY")
 
 
+def test_a_bond_that_is_named_twice_counts_once() -> None:
+    topology, positions = make_topology("c1ccccc1")
+    expected = Complex.from_topology(topology, positions, "LIG").ligand.bonds
+    first = next(b for b in topology.bonds() if b[0].residue.name == "LIG")
+    topology.addBond(first[1], first[0])
+    assert np.array_equal(Complex.from_topology(topology, positions, "LIG").ligand.bonds, expected)
+
+
 def test_ligand_without_bonds() -> None:
     """As a PDB file without CONECT records gives it."""
     topology, positions = make_topology(SMILES)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions
 from openmm_neuralmd.shape import build_shape, compute_shape_errors, idealize_geometry, separate_angles
@@ -122,3 +123,51 @@ def test_idealizing_leaves_what_is_not_nearly_flat() -> None:
     orders = [1.0] * len(ligand.bonds)
     bent = displace(ligand.geometry, 0.006, seed=3)
     np.testing.assert_allclose(idealize_geometry(bent, ligand.bonds, orders), bent, rtol=0, atol=1e-9)
+
+
+CYCLONONYNE, PARACYCLOPHANE, CYCLOPENTENE = "C1CCCC#CCCC1", "C1Cc2ccc(cc2)CCc2ccc1cc2", "C1=CCCC1"
+
+
+@pytest.mark.parametrize("smiles", [CYCLONONYNE, PARACYCLOPHANE])
+def test_a_strained_ligand_keeps_its_bends(smiles: str) -> None:
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    bare = AllChem.EmbedParameters()  # without RDKit's own idea of what is straight and flat
+    bare.randomSeed, bare.useRandomCoords = 1, True
+    assert AllChem.EmbedMolecule(molecule, bare) == 0
+    AllChem.MMFFOptimizeMolecule(molecule)
+    molecule = Chem.RemoveHs(molecule)
+    geometry = molecule.GetConformer().GetPositions() / 10.0
+    bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()])
+    ideal = idealize_geometry(geometry, bonds, read_orders(smiles, bonds))
+    lengths = [np.linalg.norm(x[bonds[:, 0]] - x[bonds[:, 1]], axis=1) for x in (ideal, geometry)]
+    assert np.abs(lengths[0] - lengths[1]).max() < 1e-3
+    errors, _ = compute_shape_errors(torch.from_numpy(ideal)[None], build_shape(ideal, bonds))
+    assert errors.abs().max() < 1e-9
+
+
+def test_a_puckered_ring_may_turn_inside_out() -> None:
+    ligand = make_complex(CYCLOPENTENE).ligand
+    shape = build_shape(ligand.geometry, ligand.bonds)
+    assert len(shape.heights) == 0
+    mirrored = torch.from_numpy(ligand.geometry * [1.0, 1.0, -1.0])[None]
+    assert compute_shape_errors(mirrored, shape)[0].abs().max() < 1e-9
+
+
+def test_heights_stand_above_triangles_that_have_a_plane() -> None:
+    """In a flat ring with an alkyne in it some successive atoms stand in a line."""
+    above = [[0, 0], [1, 0], [2, 0], [3, 0], [3.5, 0.9]]
+    side = 0.14 * np.array([*above, *([3 - x, 1.8 - y] for x, y in above)])
+    geometry = np.column_stack([side, np.zeros(10)])
+    bonds = np.array([(k, (k + 1) % 10) for k in range(10)])
+    shape = build_shape(geometry, bonds)
+    assert len(shape.lines) == 4
+    assert 0 < len(shape.heights) < 10
+    moved = torch.from_numpy(displace(geometry, 0.005, seed=0))[None]
+    assert compute_shape_errors(moved, shape)[0].abs().max() < 0.03
+
+
+def test_atoms_in_one_place_are_no_reason_to_crash() -> None:
+    ligand = make_complex("CC(C)CO").ligand
+    geometry = ligand.geometry.copy()
+    geometry[1] = geometry[0]
+    assert np.isfinite(idealize_geometry(geometry, ligand.bonds)).all()

@@ -35,7 +35,7 @@ _DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust
 _FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
 _PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
 _PATH_STEP_NM = 0.02  # first increment of the guided path
-_LONGEST_PATH_NM = 5.0  # of an atom away from the ideal shape; farther away the run has broken
+_LONGEST_PATH_NM = 5.0  # of an atom beyond the ligand's own size; farther away the run has broken
 _MAX_HALVINGS = 5
 
 
@@ -61,7 +61,7 @@ class BondProjection:
         self._scales = np.outer(self._scale, self._scale)
 
     def project(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Move each replica to positions that satisfy all distances.
+        """Move each replica to positions in shape: to ``tolerance``, and 1-3 distances across lines to 7e-5 nm.
 
         Args:
             positions: Heavy atoms [nm], (n_atoms, 3) or (n_replicas, n_atoms, 3).
@@ -77,6 +77,7 @@ class BondProjection:
         batch = np.array(positions, dtype=np.float64).reshape(-1, *self._geometry.shape)
         if not np.isfinite(batch).all():
             raise NonFiniteStateError("positions to project hold NaN or infinity: the force is too large for this step")
+        self._check_size(batch)
         projected, iterations, converged = self._converge(batch)
         for k in np.flatnonzero(~converged):
             projected[k], extra = self._follow_path(batch[k])
@@ -89,6 +90,16 @@ class BondProjection:
         """Largest distance error [nm] of positions (..., n_atoms, 3)."""
         difference = positions[..., self.pairs[:, 0], :] - positions[..., self.pairs[:, 1], :]
         return np.abs(np.linalg.norm(difference, axis=-1) - self.distances).max(axis=-1)
+
+    def _check_size(self, batch: np.ndarray) -> None:
+        """Far from the shape lie errors of rounding, of overflow, and runs that have broken."""
+        allowed = _LONGEST_PATH_NM + np.linalg.norm(self._geometry - self._geometry.mean(axis=0), axis=-1).max()
+        found = np.abs(batch - np.median(batch, axis=1, keepdims=True)).max()
+        if found > allowed:
+            raise ProjectionError(
+                f"bonds cannot be brought back: an atom is {found:.3g} nm from the ligand's middle: the force is too "
+                "large for this step; use more steps per snapshot, or start from another pose"
+            )
 
     def _converge(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gauss-Newton iterations on (n, n_atoms, 3); positions, iterations and whether each replica converged.
@@ -104,7 +115,7 @@ class BondProjection:
         for count in range(_MAX_ITERATIONS + 1):
             errors, units, normals = self._shape.measure(x[active])
             before, largest[active] = largest[active], np.abs(errors).max(axis=1)
-            is_open = largest[active] > self.tolerance
+            is_open = ~(largest[active] <= self.tolerance)  # NaN is open, too
             active, errors = active[is_open], errors[is_open]
             if len(active) == 0 or count == _MAX_ITERATIONS:
                 break
@@ -137,11 +148,6 @@ class BondProjection:
         x = self._superpose(self._geometry[None], target[None])[0]
         path = target - x
         longest = float(np.linalg.norm(path, axis=-1).max())
-        if longest > _LONGEST_PATH_NM:
-            raise ProjectionError(
-                f"bonds cannot be brought back: an atom is {longest:.3g} nm from where the ligand's shape has it: the "
-                "force is too large for this step; use more steps per snapshot, or start from another pose"
-            )
         increment = min(1.0, _PATH_STEP_NM / max(longest, 1e-12))
         smallest = increment / 2**_MAX_HALVINGS
         done, total = 0.0, 0
