@@ -159,7 +159,7 @@ def compute_bond_separation(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
         int64, (n_atoms, n_atoms): 0 on the diagonal, 1 for bonded, 2 for 1-3 pairs, at most ``MAX_SEPARATION``,
         which also stands for "not connected".
     """
-    neighbours = _list_neighbours(n_atoms, bonds)
+    neighbours = list_neighbours(n_atoms, bonds)
     separation = np.full((n_atoms, n_atoms), MAX_SEPARATION, dtype=np.int64)
     for start in range(n_atoms):
         separation[start, start] = 0
@@ -192,7 +192,7 @@ def find_lines(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """
     found = [
         (a, b, c)
-        for b, (a, c) in ((b, pair) for b, pair in enumerate(_list_neighbours(len(positions), bonds)) if len(pair) == 2)
+        for b, (a, c) in ((b, pair) for b, pair in enumerate(list_neighbours(len(positions), bonds)) if len(pair) == 2)
         if _is_straight(positions, a, b, c)
     ]
     return np.array(found, dtype=np.int64).reshape(-1, 3)
@@ -216,7 +216,7 @@ def find_torsions(
         are those beyond the axis' second atom.
     """
     n_atoms = len(positions)
-    neighbours = _list_neighbours(n_atoms, bonds)
+    neighbours = list_neighbours(n_atoms, bonds)
     axes: list[tuple[int, int]] = []
     sides: list[np.ndarray] = []
     seen: set[frozenset[int]] = set()
@@ -240,7 +240,8 @@ def find_torsions(
     )
 
 
-def _list_neighbours(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
+def list_neighbours(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
+    """What each atom is bonded to, in the order of the bonds."""
     neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
     for a, b in bonds.tolist():
         neighbours[a].append(b)

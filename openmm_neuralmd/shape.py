@@ -22,7 +22,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from openmm_neuralmd.chemistry import build_graph, find_constrained_pairs, find_lines
+from openmm_neuralmd.chemistry import build_graph, find_constrained_pairs, find_lines, list_neighbours
 
 _FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours that makes it flat; 0.05 for a tetrahedral carbon
 _FLAT_RING_NM = 0.04  # height of an aromatic ring's atom that makes it flat; a torsion of about 20 degrees
@@ -251,9 +251,12 @@ def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.nda
 
 
 def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor, Tensor]:
-    """For each 1-3 pair its two bonds as indices of pairs, and the derivatives of its distance by their lengths."""
+    """For each 1-3 pair its two bonds as indices of pairs, and the derivatives of its distance by their lengths.
+
+    Across a ring of four, where it has two angles, those of the atom that comes first.
+    """
     index = {frozenset(pair): k for k, pair in enumerate(pairs.tolist())}
-    neighbours = [set((bonds[(bonds == atom).any(axis=1)].sum(axis=1) - atom).tolist()) for atom in range(len(xyz))]
+    neighbours = [set(found) for found in list_neighbours(len(xyz), bonds)]
     angles = [
         (k, a, min(neighbours[a] & neighbours[c]), c)
         for k, (a, c) in enumerate(pairs.tolist())
@@ -273,8 +276,8 @@ def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor,
 
 def _list_centres(n_atoms: int, bonds: np.ndarray) -> Tensor:
     """Atoms with three neighbours or more, and three of those, int64, (n_centres, 4)."""
-    neighbours = [np.sort(bonds[(bonds == atom).any(axis=1)].sum(axis=1) - atom) for atom in range(n_atoms)]
-    centres = [[atom, *found[:3].tolist()] for atom, found in enumerate(neighbours) if len(found) >= 3]
+    neighbours = list_neighbours(n_atoms, bonds)
+    centres = [[atom, *sorted(found)[:3]] for atom, found in enumerate(neighbours) if len(found) >= 3]
     return torch.tensor(centres, dtype=torch.int64).reshape(-1, 4)
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.analysis.validity import compute_pyramidality
+from openmm_neuralmd.chemistry import list_neighbours
 from openmm_neuralmd.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.errors import NonFiniteStateError, ProjectionError
 from openmm_neuralmd.simulation import projection as projection_module
@@ -32,8 +33,7 @@ def ligand(request: pytest.FixtureRequest) -> Ligand:
 def compute_pyramidalities(ligand: Ligand, positions: np.ndarray) -> np.ndarray:
     """Of the atoms that are clearly no planar ones in the ligand's geometry."""
     found = []
-    for atom in range(ligand.n_atoms):
-        neighbours = sorted((ligand.bonds[(ligand.bonds == atom).any(axis=1)].sum(axis=1) - atom).tolist())
+    for atom, neighbours in enumerate(list_neighbours(ligand.n_atoms, ligand.bonds)):
         if len(neighbours) >= 3:
             found.append((atom, *neighbours[:3]))
     centres = np.array(found, dtype=np.int64).reshape(-1, 4)
