@@ -10,8 +10,8 @@ point that rounding decides. The same shape is held to first order by
     lines       x_b - (1 - w) x_a - w x_c  three components for each straight a-b-c
 
 with d, h, w, and A, twice the area of the three atoms' triangle, from the ligand's geometry. Bonds and 1-3 distances
-imply the heights but for their sign, and the lines: of two mirror images, of a centre or of the slight pucker of a
-nearly flat ring, the geometry's is held; a ring that puckers by more is held by its distances alone.
+imply the heights but for their sign, and the lines: of two mirror images, of a centre or of the pucker of a ring of
+up to five atoms or nearly flat, the geometry's is held; a larger ring that puckers is held by its distances alone.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ from openmm_neuralmd.chemistry import build_graph, find_constrained_pairs, find_
 _FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours that makes it flat; 0.05 for a tetrahedral carbon
 _FLAT_RING_NM = 0.04  # height of an aromatic ring's atom that makes it flat; a torsion of about 20 degrees
 _HELD_RING_NM = 0.02  # of any ring that heights hold
+_SMALL_RING = 5  # atoms; bonds and angles are more than its internal motions
 _LEAST_AREA_NM2 = 0.002  # of a triangle that has a plane; 0.03 in a ring of six
 _STRAIGHT_COSINE = -0.99999  # angle of a line, above 179.7 degrees
 _STIFFNESS = 1e6  # of what is made flat or straight, for 1 of a distance
@@ -82,9 +83,7 @@ def build_shape(geometry: np.ndarray, bonds: np.ndarray) -> Shape:
     a, b, c = (xyz[atoms] for atoms in lines.T)
     cosines = (nn.functional.normalize(a - b, dim=-1) * nn.functional.normalize(c - b, dim=-1)).sum(-1)
     lines = lines[(cosines < _STRAIGHT_COSINE).numpy()]  # a bent one has its 1-3 distance
-    rings = _list_rings(xyz, bonds)
-    nearly_flat = [ring for ring in rings if (_measure_heights(xyz, ring)[0].abs() < _HELD_RING_NM).all()]
-    return _measure_shape(xyz, bonds, lines, nearly_flat)
+    return _measure_shape(xyz, bonds, lines, [ring for ring in _list_rings(xyz, bonds) if _is_held(xyz, ring)])
 
 
 def _measure_shape(xyz: Tensor, bonds: np.ndarray, lines: np.ndarray, rings: Sequence[Tensor]) -> Shape:
@@ -192,7 +191,7 @@ def idealize_geometry(geometry: np.ndarray, bonds: np.ndarray, orders: Sequence[
     rings = [
         ring
         for ring in _list_rings(xyz, bonds)
-        if (_measure_heights(xyz, ring)[0].abs() < (_FLAT_RING_NM if is_sp2[ring].all() else _HELD_RING_NM)).all()
+        if _is_held(xyz, ring) or (is_sp2[ring].all() and (_measure_heights(xyz, ring)[0].abs() < _FLAT_RING_NM).all())
     ]
     shape = _measure_shape(xyz, bonds, lines, rings)
     is_flat = is_sp2[shape.quadruples[:, 0]] & (shape.heights.abs() < _FLAT_CENTRE_NM)
@@ -279,6 +278,11 @@ def _list_centres(n_atoms: int, bonds: np.ndarray) -> Tensor:
     neighbours = list_neighbours(n_atoms, bonds)
     centres = [[atom, *sorted(found)[:3]] for atom, found in enumerate(neighbours) if len(found) >= 3]
     return torch.tensor(centres, dtype=torch.int64).reshape(-1, 4)
+
+
+def _is_held(xyz: Tensor, ring: Tensor) -> bool:
+    """Whether bonds and angles leave a ring nothing but the side it puckers to, or hardly more."""
+    return len(ring) <= _SMALL_RING or bool((_measure_heights(xyz, ring)[0].abs() < _HELD_RING_NM).all())
 
 
 def _list_rings(geometry: Tensor, bonds: np.ndarray) -> list[Tensor]:

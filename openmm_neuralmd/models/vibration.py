@@ -91,7 +91,11 @@ class Vibration(nn.Module):
         there, _ = self.compute_jacobian(positions + drawn.reshape(positions.shape).to(positions.dtype), graph)
         beyond = (there - errors).unsqueeze(-1) - jacobian @ drawn
         pull = jacobian.transpose(1, 2) @ (beyond / spreads[:, None] ** 2)
-        return (drawn - torch.cholesky_solve(pull, factor)).reshape(positions.shape).to(positions.dtype)
+        bend = torch.cholesky_solve(pull, factor)
+        # far along a mode that springs hardly hold the arc cannot be told from where it begins
+        is_near = bend.square().sum(1, keepdim=True) < 0.25 * drawn.square().sum(1, keepdim=True)
+        bend = bend * is_near.to(bend.dtype)
+        return (drawn - bend).reshape(positions.shape).to(positions.dtype)
 
     def draw(self, factor: Tensor, normals: Tensor) -> Tensor:
         """d before it is bent, for each column of standard normals, both (R, 3N, n)."""

@@ -16,6 +16,7 @@ from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.export import SCHEMA_VERSION, check_exportable, export_model, load_bundled_model, load_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import KINDS, build_network
+from tests.helpers import make_complex
 
 CONFIG = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
 METADATA = {
@@ -250,3 +251,19 @@ def test_noise_of_the_bundled_model_hardly_stretches_bonds(bundled):
     assert noise.square().sum(-1).mean().sqrt() > 0.3
     assert stretch[0].abs().max() < 0.1
     assert 0.025 < stretch[1].square().mean().sqrt() < 0.035
+
+
+@pytest.mark.parametrize(
+    "smiles", ["CC1=CCCC1", "CC1CCCC1C", "CN1CCc2ccccc21", "C1CC1C2CCC2N", "CC1CCCCC1", "CC1=CCCCC1"]
+)
+def test_vibration_keeps_puckered_rings_whole(smiles: str) -> None:
+    net = load_bundled_model("sde").restore_network().double()
+    ligand = make_complex(smiles).ligand
+    graph = build_ligand_graph(replace(load_bundled_complex(), ligand=ligand), torch.float64)
+    x = torch.from_numpy(10.0 * ligand.geometry).expand(300, -1, -1)
+    normals = torch.randn(300, 3 * ligand.n_atoms, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        moved = x + net.compute_vibration(x, normals, graph)
+    first, second = torch.from_numpy(ligand.bonds).T
+    lengths = [(y[:, first] - y[:, second]).norm(dim=-1) for y in (x, moved)]
+    assert (lengths[1] - lengths[0]).abs().max() < 0.2
