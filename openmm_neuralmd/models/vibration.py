@@ -93,7 +93,7 @@ class Vibration(nn.Module):
         pull = jacobian.transpose(1, 2) @ (beyond / spreads[:, None] ** 2)
         bend = torch.cholesky_solve(pull, factor)
         # far along a mode that springs hardly hold the arc cannot be told from where it begins
-        is_near = bend.square().sum(1, keepdim=True) < 0.25 * drawn.square().sum(1, keepdim=True)
+        is_near = bend.square().sum(1, keepdim=True) < drawn.square().sum(1, keepdim=True)
         bend = bend * is_near.to(bend.dtype)
         return (drawn - bend).reshape(positions.shape).to(positions.dtype)
 
