@@ -15,7 +15,7 @@ import numpy as np
 
 from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, format_formula, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from openmm_neuralmd.shape import idealize_geometry
+from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
 UNKNOWN_RESIDUE = len(RESIDUE_TYPES)
@@ -399,16 +399,9 @@ def _read_sdf(
             f"{path}: the same atoms as the ligand's in the structure, but other bonds: give the SDF of this molecule"
         )
     # of a symmetric molecule the way that fits the pose best has its stereo too
-    order = min(orders_of_atoms, key=lambda order: _superpose(coordinates[order], pose))
+    order = min(orders_of_atoms, key=lambda order: compute_superposed_rmsd(coordinates[order], pose))
     notes.append(f"{path.name}: atoms are ordered otherwise than in the structure, and were matched by their bonds")
     return np.argsort(order)[bonds], orders, coordinates[order]
-
-
-def _superpose(points: np.ndarray, reference: np.ndarray) -> float:
-    """Root of the summed square distances after superposition [nm]; both (n_points, 3)."""
-    from scipy.spatial.transform import Rotation
-
-    return float(Rotation.align_vectors(reference - reference.mean(axis=0), points - points.mean(axis=0))[1])
 
 
 def _check_molecule(name: str, n_atoms: int, bonds: np.ndarray) -> None:

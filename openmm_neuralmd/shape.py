@@ -91,8 +91,7 @@ def _measure_shape(xyz: Tensor, bonds: np.ndarray, lines: np.ndarray, rings: Seq
     ends = {(min(a, c), max(a, c)) for a, _, c in lines.tolist()}
     kept = [pair for pair in find_constrained_pairs(len(xyz), bonds).tolist() if tuple(pair) not in ends]
     pairs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2)
-    quadruples = torch.cat([_list_centres(len(xyz), bonds), *rings])
-    quadruples = quadruples[_measure_heights(xyz, quadruples)[1] > _LEAST_AREA_NM2]
+    quadruples = torch.cat([_list_centres(xyz, bonds), *rings])
     return _tabulate(xyz, bonds, pairs, quadruples, torch.from_numpy(lines))
 
 
@@ -206,7 +205,7 @@ def idealize_geometry(geometry: np.ndarray, bonds: np.ndarray, orders: Sequence[
             break
         if _compare_distances(fitted, geometry, shape.pairs.numpy()) > _LARGEST_CHANGE_NM:
             break
-        if made_flat.any() and _superpose(fitted, ideal) > _LARGEST_RMSD_NM:
+        if made_flat.any() and compute_superposed_rmsd(fitted, ideal) > _LARGEST_RMSD_NM:
             break
         ideal = fitted
     return ideal
@@ -217,8 +216,8 @@ def _compare_distances(first: np.ndarray, second: np.ndarray, pairs: np.ndarray)
     return float(np.abs(a - b).max(initial=0.0))
 
 
-def _superpose(first: np.ndarray, second: np.ndarray) -> float:
-    """Root mean square distance [nm] after superposition."""
+def compute_superposed_rmsd(first: np.ndarray, second: np.ndarray) -> float:
+    """Root mean square distance after superposition; both (n_atoms, 3)."""
     found = Rotation.align_vectors(first - first.mean(axis=0), second - second.mean(axis=0))[1]
     return float(found) / len(first) ** 0.5
 
@@ -273,11 +272,16 @@ def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor,
     return angle_bonds, weights
 
 
-def _list_centres(n_atoms: int, bonds: np.ndarray) -> Tensor:
+def _list_centres(xyz: Tensor, bonds: np.ndarray) -> Tensor:
     """Atoms with three neighbours or more, and three of those, int64, (n_centres, 4)."""
-    neighbours = list_neighbours(n_atoms, bonds)
+    neighbours = list_neighbours(len(xyz), bonds)
     centres = [[atom, *sorted(found)[:3]] for atom, found in enumerate(neighbours) if len(found) >= 3]
-    return torch.tensor(centres, dtype=torch.int64).reshape(-1, 4)
+    return _keep_planes(xyz, torch.tensor(centres, dtype=torch.int64).reshape(-1, 4))
+
+
+def _keep_planes(xyz: Tensor, quadruples: Tensor) -> Tensor:
+    """Those whose last three atoms span a plane; beside a line in a ring they do not."""
+    return quadruples[_measure_heights(xyz, quadruples)[1] > _LEAST_AREA_NM2]
 
 
 def _is_held(xyz: Tensor, ring: Tensor) -> bool:
@@ -285,15 +289,12 @@ def _is_held(xyz: Tensor, ring: Tensor) -> bool:
     return len(ring) <= _SMALL_RING or bool((_measure_heights(xyz, ring)[0].abs() < _HELD_RING_NM).all())
 
 
-def _list_rings(geometry: Tensor, bonds: np.ndarray) -> list[Tensor]:
-    """For each ring of more than three atoms four successive ones, from each on, the second first, int64, (n, 4).
-
-    Those whose last three stand in a line, and have no plane, are left out.
-    """
+def _list_rings(xyz: Tensor, bonds: np.ndarray) -> list[Tensor]:
+    """For each ring of more than three atoms four successive ones, from each on, the second first, int64, (n, 4)."""
     found = []
-    graph = build_graph(np.zeros(len(geometry), dtype=np.int64), bonds)  # named, or its rings would outlive it
+    graph = build_graph(np.zeros(len(xyz), dtype=np.int64), bonds)  # named, or its rings would outlive it
     for ring in graph.GetRingInfo().AtomRings():
         if len(ring) > 3:
             quadruples = torch.stack([torch.tensor(ring).roll(-k) for k in (1, 0, 2, 3)], dim=1)
-            found.append(quadruples[_measure_heights(geometry, quadruples)[1] > _LEAST_AREA_NM2])
+            found.append(_keep_planes(xyz, quadruples))
     return found

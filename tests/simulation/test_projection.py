@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.analysis.validity import compute_pyramidality
 from openmm_neuralmd.chemistry import list_neighbours
 from openmm_neuralmd.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.errors import NonFiniteStateError, ProjectionError
+from openmm_neuralmd.shape import build_shape, compute_shape_errors
 from openmm_neuralmd.simulation import projection as projection_module
 from openmm_neuralmd.simulation.projection import BondProjection
 from tests.helpers import CHIRAL_ALKYNE, CONVERGED_A, displace, make_complex
@@ -57,6 +59,18 @@ def find_worst_distance(ligand: Ligand, positions: np.ndarray) -> float:
         10 * abs(np.linalg.norm(positions[i] - positions[j]) - target)
         for (i, j), target in zip(*ligand.find_constraints(), strict=True)
     )
+
+
+def test_measures_what_models_do(ligand: Ligand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The projection's errors and gradients in numpy are those in torch."""
+    monkeypatch.setattr(projection_module, "_PLAY_NM", 0.0)
+    moved = np.stack([displace(ligand.geometry, 0.03, seed=seed) for seed in range(3)])
+    shape = build_shape(ligand.geometry, ligand.bonds)
+    arrays = projection_module._ShapeArrays(shape, ligand.n_atoms)
+    errors, units, normals = arrays.measure(moved)
+    expected = compute_shape_errors(torch.from_numpy(moved), shape)
+    for found, wanted in zip((errors, arrays.build_gradients(units, normals)), expected, strict=True):
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("rms_A", [0.1, 0.3, 1.0, 2.0])
