@@ -12,10 +12,10 @@ import openmm as mm
 import torch
 
 from openmm_neuralmd.complex import Complex, Ligand
-from openmm_neuralmd.errors import ModelContractError, NonFiniteStateError, ProjectionError
+from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
-from openmm_neuralmd.simulation.imaging import LigandImage
+from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.noise import draw_increments
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
@@ -23,6 +23,8 @@ from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute
 STAGE_PARAMETER = "neuralmd_stage"
 TIMESTEP_PARAMETER = "neuralmd_timestep"
 MODEL_PATH_VARIABLE = "NEURALMD_MODEL_PATH"
+_MAX_LANDMARKS = 16
+_MOVED_NM = 0.05  # more than formats round, less than another frame differs
 
 
 class Stage(IntEnum):
@@ -82,7 +84,12 @@ class LigandComputation:
         self, complex_: Complex, model: BoundModel, *, seed: int, projection: bool, computes_drift: bool = True
     ) -> None:
         self._model: BoundModel | None = model
+        protein, pose = complex_.protein, complex_.ligand.positions
+        from_ligand = np.linalg.norm(protein.backbone[:, None, 1] - pose, axis=-1).min(axis=1)
+        landmarks = np.argsort(from_ligand, kind="stable")[:_MAX_LANDMARKS]
         self._settings: dict[str, Any] = {
+            "particles": [*complex_.ligand.atom_indices.tolist(), *protein.ca_indices[landmarks].tolist()],
+            "landmarks": protein.backbone[landmarks, 1],
             # topology and positions of the whole System are not needed, and not pickled
             "complex": replace(complex_, topology=None, positions=np.empty((0, 3))),
             "path": str(model.path),
@@ -109,6 +116,11 @@ class LigandComputation:
         self.n_projections = self.n_iterations = self.last_iterations = 0
         self.last_vibration = np.zeros((ligand.n_atoms, 3))
 
+    @property
+    def particles(self) -> list[int]:
+        """Whose positions it takes: the ligand's heavy atoms, then CA atoms that show where the protein stands."""
+        return list(self._settings["particles"])
+
     def get_step_settings(self, force_group: int, *, drift_group: int | None, is_held: bool) -> StepSettings:
         """What an integrator must know, with what depends on the System."""
         return StepSettings(force_group=force_group, drift_group=drift_group, is_held=is_held, **self._settings["step"])
@@ -125,6 +137,12 @@ class LigandComputation:
             raise
 
     def _compute(self, state: mm.State, positions: np.ndarray) -> np.ndarray:
+        results = np.zeros_like(positions)
+        n_atoms = len(self._masses)
+        results[:n_atoms] = self._compute_ligand(state, positions[:n_atoms], positions[n_atoms:])
+        return results
+
+    def _compute_ligand(self, state: mm.State, positions: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         step = state.getStepCount()
         LigandComputation.last_step = step + 1
         parameters = state.getParameters()
@@ -137,6 +155,8 @@ class LigandComputation:
         if box is not None:
             positions = self._image.restore(positions, box)
         stage = int(parameters[STAGE_PARAMETER])
+        if stage == Stage.ACCELERATION and len(landmarks) > 0:
+            self._check_protein(landmarks, box, step)
         if stage == Stage.PROJECTION:
             return self._compute_displacement(positions, step)
         if stage == Stage.VIBRATION:
@@ -149,6 +169,18 @@ class LigandComputation:
         if stage == Stage.FORCE:
             acceleration *= self._masses  # 1 Da nm/ps^2 is 1 kJ/mol/nm
         return acceleration
+
+    def _check_protein(self, landmarks: np.ndarray, box: np.ndarray | None, step: int) -> None:
+        away = landmarks - self._settings["landmarks"]
+        if box is not None:
+            away = shift_to_nearest_image(away, box)
+        furthest = float(np.linalg.norm(away, axis=-1).max())
+        if not furthest < _MOVED_NM:
+            raise InputError(
+                f"step {step + 1}: the protein is not where it was when NeuralMDForce was made (a CA atom near the "
+                f"ligand is {furthest:.2g} nm away): set the positions of that complex, or make Complex and "
+                "NeuralMDForce anew from these positions"
+            )
 
     def _compute_acceleration(self, positions: np.ndarray, step: int, timestep: float, stage: int) -> np.ndarray:
         """F/m, and noise where the stage asks for it [nm/ps^2], (n_atoms, 3)."""

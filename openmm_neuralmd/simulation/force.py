@@ -96,7 +96,7 @@ class NeuralMDForce(mm.PythonForce):
         )
         default_timestep = self.model.snapshot_interval / self.model.steps_per_snapshot
         self._parameters = {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: default_timestep}
-        super().__init__(self.computation, self._parameters, ligand.atom_indices.tolist())
+        super().__init__(self.computation, self._parameters, self.computation.particles)
         self._drift_group: int | None = None
         self.setName(FORCE_NAME)
         self.setForceGroup(_N_FORCE_GROUPS - 1)
@@ -123,12 +123,13 @@ class NeuralMDForce(mm.PythonForce):
         self.held = hold_surroundings(system, self.complex)
         carriers: list[mm.Force] = [self]
         if self.backend == "torchforce":
-            carriers.append(_make_torch_force(self.model, self.complex.ligand))
+            ligand = self.complex.ligand
+            carriers.append(_make_torch_force(self.model, ligand))
             self._drift_group = groups[1]
-            for particle, mass in zip(carriers[0].getParticles(), self.complex.ligand.masses.tolist(), strict=True):
+            for particle, mass in zip(ligand.atom_indices.tolist(), ligand.masses.tolist(), strict=True):
                 system.setParticleMass(particle, mass)  # the force is for the masses of the elements
         elif self.backend == "pythontorch":
-            carriers = [_make_python_torch_force(self.computation, self._parameters, list(self.getParticles()))]
+            carriers = [_make_python_torch_force(self.computation, self._parameters, self.computation.particles)]
         self.setForceGroup(groups[0])
         for carrier, group, name in zip(carriers, groups, (FORCE_NAME, DRIFT_NAME), strict=False):
             carrier.setForceGroup(group)

@@ -153,6 +153,7 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         Raises:
             NonFiniteStateError: If positions or forces become NaN or infinite.
             ProjectionError: If bonds cannot be brought back.
+            InputError: If the protein is not where it was when the force was made.
         """
         LigandComputation.last_error = None
         try:

@@ -38,6 +38,17 @@ def build_free_system(complex_: Complex, *, moved_mass: float = 0.0) -> mm.Syste
     return system
 
 
+def build_periodic_system(complex_: Complex, box: np.ndarray) -> mm.System:
+    system = build_rigid_system(complex_)
+    system.setDefaultPeriodicBoxVectors(*box)
+    charges = mm.NonbondedForce()
+    charges.setNonbondedMethod(mm.NonbondedForce.CutoffPeriodic)
+    for _ in range(system.getNumParticles()):
+        charges.addParticle(0, 0.1, 0)
+    system.addForce(charges)
+    return system
+
+
 def make_context(system: mm.System, complex_: Complex, integrator: mm.Integrator, platform: Platform) -> mm.Context:
     context = mm.Context(system, integrator, platform)
     context.setPositions(complex_.positions)
@@ -182,13 +193,7 @@ class TestPeriodicImages:
     def test_any_image_of_any_atom_gives_the_same_force(self, box, tiny_complex, platform) -> None:
         """As GPU platforms do it: atoms arrive wrapped one by one."""
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
-        system = build_rigid_system(tiny_complex)
-        system.setDefaultPeriodicBoxVectors(*box)
-        charges = mm.NonbondedForce()
-        charges.setNonbondedMethod(mm.NonbondedForce.CutoffPeriodic)
-        for _ in range(system.getNumParticles()):
-            charges.addParticle(0, 0.1, 0)
-        system.addForce(charges)
+        system = build_periodic_system(tiny_complex, box)
         force.add_to(system)
         context = make_context(system, tiny_complex, mm.VerletIntegrator(0.001), platform)
         ligand = tiny_complex.ligand.atom_indices
@@ -215,6 +220,17 @@ class TestPeriodicImages:
         x = torch.from_numpy(10 * complex_.ligand.positions).float()[None]
         assert torch.allclose(near.model.compute_force(x), far.model.compute_force(x), rtol=1e-4, atol=1e-5)
 
+    def test_whole_system_in_another_image_walks_the_same_path(self, tiny_complex, platform) -> None:
+        paths = []
+        for shift in ([0.0, 0.0, 0.0], [4.0, -8.0, 0.0]):
+            force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
+            system = build_periodic_system(tiny_complex, 4.0 * np.eye(3))
+            force.add_to(system)
+            context = make_context(system, tiny_complex, NeuralMDIntegrator(force), platform)
+            context.setPositions(tiny_complex.positions + shift)
+            paths.append(collect_path(context, 3) - shift)
+        np.testing.assert_allclose(paths[1], paths[0], rtol=0, atol=1e-9)
+
     def test_not_periodic_without_a_box(self, tiny_complex) -> None:
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
         force.add_to(build_rigid_system(tiny_complex))
@@ -222,6 +238,19 @@ class TestPeriodicImages:
 
 
 class TestExistingSystems:
+    def test_protein_that_stands_elsewhere_is_refused(self, tiny_complex, platform) -> None:
+        """The pocket is the complex's: among another frame's positions the ligand would feel a ghost."""
+        force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
+        system = build_rigid_system(tiny_complex)
+        force.add_to(system)
+        context = make_context(system, tiny_complex, NeuralMDIntegrator(force), platform)
+        turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        context.setPositions(tiny_complex.positions @ turn.T)
+        with pytest.raises(InputError, match="step 1: the protein is not where it was"):
+            context.getIntegrator().step(1)
+        context.setPositions(np.round(tiny_complex.positions, 4))  # as a PDB file has them
+        context.getIntegrator().step(1)
+
     def test_other_forces_stay_and_their_energy_is_read_without_the_model(self, tiny_complex, platform) -> None:
         system = build_free_system(tiny_complex)
         before = mm.XmlSerializer.serialize(system.getForce(0))
