@@ -4,6 +4,7 @@ OpenMM's ``Topology`` and positions in nm go in; plain arrays come out, which mo
 knowing OpenMM.
 """
 
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import numpy as np
 
 from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, format_formula, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.files import find_format, read_text
 from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
@@ -151,31 +153,43 @@ class Complex:
         return replace(self, positions=moved)
 
 
-def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None) -> Complex:
-    """Read a complex from a PDB or PDBx/mmCIF file (hydrogens welcome, waters ignored).
+def read_pdb(path: str | Path) -> Any:
+    """A PDB or PDBx/mmCIF file, perhaps gzipped, as ``openmm.app.PDBFile`` or ``PDBxFile``.
 
     Raises:
-        InputError: If the file is missing or unreadable, or as in ``Complex.from_topology``.
+        InputError: If it is missing, unreadable or holds no atoms.
     """
     from openmm.app import PDBFile, PDBxFile
 
-    path = Path(pdb)
+    path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: a folder; leave out --ligand and --sdf to read what `neuralmd prepare` wrote there")
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the PDB or mmCIF file of a protein with its ligand")
-    reader = PDBxFile if path.suffix.lower() in (".cif", ".mmcif", ".pdbx") else PDBFile
+    reader = PDBxFile if find_format(path) in (".cif", ".mmcif", ".pdbx") else PDBFile
+    text = read_text(path)
     try:
-        structure = reader(str(path))
+        structure = reader(io.StringIO(text))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
-        told = {UnicodeDecodeError: "no text", ValueError: f"cut short? {error}"}
-        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told.get(type(error))
+        told = f"cut short? {error}" if isinstance(error, ValueError) else str(error)
+        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else " ".join(told.split())
         raise InputError(
-            f"{path}: cannot be read as {reader.__name__[:-4]} ({reason or error}); protein and ligand "
+            f"{path}: cannot be read as {reader.__name__[:-4]} ({reason}); protein and ligand "
             "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"
         ) from error
     if structure.topology.getNumAtoms() == 0:
         raise InputError(f"{path}: holds no atoms; give the PDB or mmCIF file of a protein with its ligand")
+    return structure
+
+
+def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None) -> Complex:
+    """Read a complex from a PDB or PDBx/mmCIF file, perhaps gzipped (hydrogens welcome, waters ignored).
+
+    Raises:
+        InputError: As in ``read_pdb`` and ``Complex.from_topology``.
+    """
+    path = Path(pdb)
+    structure = read_pdb(path)
     loaded = Complex.from_topology(structure.topology, structure.positions, ligand, sdf=sdf)
     n_models = structure.getNumFrames()
     notes = (f"{path.name}: model 1 of {n_models} used",) if n_models > 1 else ()

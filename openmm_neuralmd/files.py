@@ -1,9 +1,35 @@
-"""Folders that results go to."""
+"""Texts that come in, gzipped or not, and folders that results go to."""
 
+import gzip
 import os
+import zlib
 from pathlib import Path
 
 from openmm_neuralmd.errors import InputError
+
+
+def read_text(path: str | Path) -> str:
+    """What a text file holds; one whose name ends in .gz is unpacked.
+
+    Raises:
+        InputError: If it is missing, cut short, or no text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix.lower() == ".gz" else content).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text (compressed files must end in .gz)") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def find_format(path: str | Path) -> str:
+    """The suffix that tells a file's format, in lower case; .gz does not."""
+    path = Path(path)
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
 def check_writable(folder: str | Path) -> None:

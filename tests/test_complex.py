@@ -1,5 +1,6 @@
 """Which residue is the ligand, and topologies in which that is not plain."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,15 @@ class TestPdbFiles:
         assert np.array_equal(one.positions, several.positions)
         assert one.notes == ()
         assert several.notes == ("x.pdb: model 1 of 3 used",)
+
+    def test_gzipped(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path)
+        packed = tmp_path / "packed.PDB.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert np.array_equal(load_complex(packed, "LIG").positions, load_complex(path, "LIG").positions)
+        packed.write_bytes(packed.read_bytes()[:-20])
+        with pytest.raises(InputError, match=r"packed.PDB.gz: cannot be read: Compressed file ended"):
+            load_complex(packed, "LIG")
 
     @pytest.mark.parametrize(
         "content",

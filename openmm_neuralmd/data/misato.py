@@ -31,6 +31,7 @@ from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
 from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.files import read_text
 from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 FRAME_INTERVAL_PS = 80.0
@@ -166,12 +167,12 @@ def read_split(path: str | Path) -> list[str]:
     """Names of a split list: one a line, empty lines ignored.
 
     Raises:
-        InputError: If the file is missing or empty, or names a complex twice.
+        InputError: If the file is missing, empty or no text, or names a complex twice.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a list of complexes, one name a line")
-    names = [line.strip() for line in path.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).removeprefix("\ufeff").splitlines() if line.strip()]
     if not names:
         raise InputError(f"{path}: empty; give one name a line")
     twice = sorted(name for name, n in Counter(names).items() if n > 1)
@@ -226,25 +227,28 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
         ligands[name] = residues[0]
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
-    with h5py.File(temporary, "w") as file:
-        for name, trajectory in entries.items():
-            own = ligands[name]
-            chains = [[a for a in c.atoms if a.residue is not own] for c in trajectory.topology.chains]
-            molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(own.atoms)]
-            order = [a for atoms in molecules for a in atoms]
-            group = file.create_group(name)
-            begins = np.cumsum([0, *(len(atoms) for atoms in molecules)])[:-1]
-            for key, values in (
-                ("atoms_number", [a.element.atomic_number for a in order]),
-                ("atoms_residue", [codes.get(a.residue.name, LIGAND_CODE) for a in order]),
-                ("molecules_begin_atom_index", begins),
-            ):
-                group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
-            xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
-            group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")
-            for key, values in _describe_frames(order, xyz, begins[-1]).items():
-                group.create_dataset(key, data=values, compression="gzip")
-    os.replace(temporary, path)
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, trajectory in entries.items():
+                own = ligands[name]
+                chains = [[a for a in c.atoms if a.residue is not own] for c in trajectory.topology.chains]
+                molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(own.atoms)]
+                order = [a for atoms in molecules for a in atoms]
+                group = file.create_group(name)
+                begins = np.cumsum([0, *(len(atoms) for atoms in molecules)])[:-1]
+                for key, values in (
+                    ("atoms_number", [a.element.atomic_number for a in order]),
+                    ("atoms_residue", [codes.get(a.residue.name, LIGAND_CODE) for a in order]),
+                    ("molecules_begin_atom_index", begins),
+                ):
+                    group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
+                xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
+                group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")
+                for key, values in _describe_frames(order, xyz, begins[-1]).items():
+                    group.create_dataset(key, data=values, compression="gzip")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _describe_frames(atoms: Sequence[Any], xyz: np.ndarray, begin: int) -> dict[str, np.ndarray]:

@@ -7,10 +7,11 @@ change) are springs:
 
 J holds their gradients, s their spreads. The factor before L^-T z takes away what no spring holds, rigid motion and
 torsions, which are the dynamics' own; c is far beyond what springs let go. A large d follows the springs round their
-arcs: what they change beyond J d is taken back, by one step of least squares. s depends on the elements of the atoms
-and of those around them; for bonds and angles on the ideal distance, which tells a single bond from a triple one; for
-heights on the ideal height and on whether it belongs to a ring. The dynamics do not feel d: a step ends with it and the
-next one begins without.
+arcs: what they change beyond J d is taken back, by one step of least squares, the bend. It grows with the square of
+d; where springs hardly hold a mode, the pucker of a ring say, and an atom would bend further than one step can follow,
+d is shortened until it does not. s depends on the elements of the atoms and of those around them; for bonds and angles
+on the ideal distance, which tells a single bond from a triple one; for heights on the ideal height and on whether it
+belongs to a ring. The dynamics do not feel d: a step ends with it and the next one begins without.
 """
 
 import math
@@ -28,6 +29,7 @@ _CHANNELS = 16
 _RADIUS = 4.0  # [A], beyond every 1-3 distance
 _TYPICAL = 0.04  # [A], spread of a heavy-atom bond or 1-3 distance at 300 K
 _FREE = 1.0  # c [A]
+_LARGEST_BEND = 0.15  # [A]; along arcs followed so far no bond breaks
 
 
 class Vibration(nn.Module):
@@ -48,6 +50,7 @@ class Vibration(nn.Module):
         self.mlp = MLP([_CHANNELS, _CHANNELS, 1], last_scale=0.0)
         self.log_typical = nn.Parameter(torch.tensor(math.log(_TYPICAL)))
         self.free = _FREE
+        self.largest_bend = _LARGEST_BEND
 
     def compute_spreads(self, graph: LigandGraph) -> Tensor:
         """s [A], (P + Q + 3 L,), in the order of the shape's errors."""
@@ -92,10 +95,9 @@ class Vibration(nn.Module):
         beyond = (there - errors).unsqueeze(-1) - jacobian @ drawn
         pull = jacobian.transpose(1, 2) @ (beyond / spreads[:, None] ** 2)
         bend = torch.cholesky_solve(pull, factor)
-        # far along a mode that springs hardly hold the arc cannot be told from where it begins
-        is_near = bend.square().sum(1, keepdim=True) < drawn.square().sum(1, keepdim=True)
-        bend = bend * is_near.to(bend.dtype)
-        return (drawn - bend).reshape(positions.shape).to(positions.dtype)
+        furthest = bend.reshape(positions.shape).square().sum(2).amax(1).sqrt().clamp(min=self.largest_bend)
+        shorter = (self.largest_bend / furthest).sqrt().reshape(-1, 1, 1)
+        return (shorter * (drawn - shorter * bend)).reshape(positions.shape).to(positions.dtype)
 
     def draw(self, factor: Tensor, normals: Tensor) -> Tensor:
         """d before it is bent, for each column of standard normals, both (R, 3N, n)."""
@@ -115,7 +117,16 @@ class Vibration(nn.Module):
         return root @ root.transpose(1, 2)
 
     def compute_deviation_loss(self, positions: Tensor, graph: LigandGraph) -> Tensor:
-        """Mean negative log-likelihood of what springs are off, one at a time."""
+        """Mean negative log-likelihood of what springs are off, one distance, height or line at a time."""
         errors, jacobian = self.compute_jacobian(positions, graph)
-        variances = (jacobian @ self.compute_root(jacobian, graph)).square().sum(2)
-        return 0.5 * (errors.square() / variances + variances.log()).mean()
+        root = jacobian @ self.compute_root(jacobian, graph)
+        n_lines = graph.shape.lines.shape[0]
+        n_single = errors.shape[1] - 3 * n_lines
+        variances = root[:, :n_single].square().sum(2)
+        total = (errors[:, :n_single].square() / variances + variances.log()).sum()
+        # a line's three components together: one at a time they would depend on where x, y and z point
+        rows, off = (part[:, n_single:].unflatten(1, [n_lines, 3]) for part in (root, errors.unsqueeze(-1)))
+        factor = torch.linalg.cholesky_ex(rows @ rows.transpose(2, 3))[0]
+        total = total + torch.linalg.solve_triangular(factor, off, upper=False).square().sum()
+        total = total + 2.0 * factor.diagonal(dim1=2, dim2=3).log().sum()
+        return 0.5 * total / errors.numel()

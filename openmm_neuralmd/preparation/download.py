@@ -79,14 +79,24 @@ def _download(path: str, name: str, tag: str, cache: Path | None, fetch: Fetch) 
         url = (os.environ.get(SERVER_VARIABLE) or SERVER).rstrip("/") + path
         text = fetch(url)
         _check_whole(text, tag, url)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{name}.{os.getpid()}")
         try:
-            temporary.write_text(text)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+            _keep(text, target)
+        except OSError as error:
+            raise InputError(
+                f"{target.parent}: downloads cannot be kept there ({error.strerror}); name a folder that can be "
+                "written to in XDG_CACHE_HOME"
+            ) from error
     return target
+
+
+def _keep(text: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check_whole(text: str, tag: str, url: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import openmm as mm
 from openmm import unit
-from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, PDBxFile, Topology
+from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, Topology
 
 from openmm_neuralmd.chemistry import read_sdf
 from openmm_neuralmd.complex import (
@@ -24,6 +24,7 @@ from openmm_neuralmd.complex import (
     is_reserved_name,
     load_bundled_complex,
     load_complex,
+    read_pdb,
 )
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
@@ -34,6 +35,7 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
+from openmm_neuralmd.simulation.system_files import read_system
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
@@ -238,20 +240,7 @@ def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None 
         InputError: If one is missing or unreadable, they do not fit, or the ligand is not to be found.
     """
     system_path, top = Path(system_path), Path(top)
-    try:
-        system = mm.XmlSerializer.deserialize(_read_text(system_path))
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{system_path}: not a serialized OpenMM System: {error}") from error
-    if not isinstance(system, mm.System):
-        raise InputError(f"{system_path}: holds a {type(system).__name__}, not a System")
-    text = _read_text(top)
-    try:
-        reader = PDBxFile if ".cif" in top.suffixes or ".pdbx" in top.suffixes else PDBFile
-        structure = reader(io.StringIO(text))
-    except Exception as error:
-        raise InputError(f"{top}: cannot be read as a PDB or mmCIF file: {error}") from error
+    system, structure = read_system(system_path), read_pdb(top)
     topology = structure.topology
     if topology.getNumAtoms() != system.getNumParticles():
         raise InputError(
@@ -350,16 +339,6 @@ def _find_ligand(topology: Topology, ligand: str | None, top: Path) -> str:
         return ligand.split(":")[0]
     found = ", ".join(names) or "none that could be"
     raise InputError(f"{top}: which residue is the ligand? say --ligand NAME; there is {found}")
-
-
-def _read_text(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def _format_pdb(topology: Topology, positions: np.ndarray) -> str:

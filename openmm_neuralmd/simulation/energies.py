@@ -7,7 +7,6 @@ constant relative permittivity (4 by default, as in the interior of proteins: Gi
 1986) and nothing is cut off.
 """
 
-import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +19,11 @@ from openmm_neuralmd.analysis.energetics import Interaction
 from openmm_neuralmd.analysis.ligand import select_ligand
 from openmm_neuralmd.analysis.site import list_residues
 from openmm_neuralmd.analysis.topologies import load_topology
+from openmm_neuralmd.complex import read_pdb
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.files import find_format
 from openmm_neuralmd.simulation.subsystem import check_forces, check_ligand, cut_system
+from openmm_neuralmd.simulation.system_files import read_system
 
 DIELECTRIC = 4.0
 MAX_STEPS = 50
@@ -245,19 +247,7 @@ def load_system_model(
     topology, positions = load_topology(Path(structure))
     if positions is None:
         raise InputError(f"{structure}: has no positions; give a PDB, PDBx or GRO file (--system-top)")
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; give a serialized System (--system)") from error
-    if "PythonForce" in text:  # reading one runs what is pickled in it
-        raise InputError(f"{path}: holds a PythonForce; give the System without it (--system)")
-    try:
-        read = mm.XmlSerializer.deserialize(text)
-    except Exception as error:
-        raise InputError(f"{path}: not a serialized System: {str(error).splitlines()[0]}") from error
-    if not isinstance(read, mm.System):
-        raise InputError(f"{path}: holds a {type(read).__name__}, not a System (--system)")
+    read = read_system(path)
     return ForceFieldModel(read, topology, positions, path.name, dielectric=dielectric, max_steps=max_steps)
 
 
@@ -281,13 +271,9 @@ def load_force_field_model(
         InputError: If a file cannot be read or has no parameters for a residue.
     """
     path = Path(structure)
-    reader = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile, ".mmcif": app.PDBxFile}.get(path.suffix)
-    if reader is None or not path.is_file():
+    if find_format(path) not in (".pdb", ".cif", ".pdbx", ".mmcif") or not path.is_file():
         raise InputError(f"{path}: give a PDB or PDBx file with hydrogens and the ligand's bonds (--system-top)")
-    try:
-        read = reader(str(path))
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+    read = read_pdb(path)
     topology = mdtraj.Topology.from_openmm(read.topology)
     residue = select_ligand(topology, ligand)
     kept = {r.index for r in list_residues(topology, residue)} | {residue.index}

@@ -3,6 +3,8 @@
 So a path is the same alone, beside others, interrupted and resumed, and in torch as in OpenMM.
 """
 
+import operator
+
 import numpy as np
 
 from openmm_neuralmd.errors import InputError
@@ -28,6 +30,10 @@ def draw_increments(seed: int, step: int, n_noise: int) -> np.ndarray:
 
 def check_seed(seed: int) -> int:
     """The seed itself; InputError where Philox cannot take it."""
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise InputError(f"seed {seed} is out of range: give an integer from 0 to 2^64 - 1")
-    return int(seed)
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= _LARGEST_SEED:
+        raise InputError(f"seed {seed!r}: give an integer from 0 to 2^64 - 1")
+    return number

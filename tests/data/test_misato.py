@@ -190,9 +190,11 @@ class TestSplits:
         with MisatoFile(path) as file, pytest.raises(InputError, match=r"1 of 2 listed complexes are not there: 1ABC"):
             list(iterate_records(file, ["r1", "1ABC"], {}))
 
-    @pytest.mark.parametrize(("content", "expected"), [("", "empty"), ("r1\nr1\n", "named twice")])
-    def test_bad_lists(self, tmp_path: Path, content: str, expected: str) -> None:
-        (tmp_path / "train.txt").write_text(content)
+    @pytest.mark.parametrize(
+        ("content", "expected"), [(b"", "empty"), (b"r1\nr1\n", "named twice"), (b"\x89HDF\xff\n", "is no text")]
+    )
+    def test_bad_lists(self, tmp_path: Path, content: bytes, expected: str) -> None:
+        (tmp_path / "train.txt").write_bytes(content)
         with pytest.raises(InputError, match=expected):
             read_split(tmp_path / "train.txt")
 
@@ -317,6 +319,16 @@ def test_writing_without_the_ligand_leaves_the_file_alone(path: Path, tmp_path: 
     with pytest.raises(InputError, match="ligand ABC found 0 times"):
         write_misato(target, {"r1": frames}, ligand="ABC")
     assert target.read_bytes() == path.read_bytes()
+
+
+def test_interrupted_writing_leaves_nothing_behind(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openmm_neuralmd.data.misato._describe_frames", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_misato(tmp_path / "MD.hdf5", {"r1": mdtraj.load(str(ASSETS / "pocket.pdb"))}, ligand="0WC")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux' /proc")

@@ -9,7 +9,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch import Tensor
 
-from openmm_neuralmd.complex import Complex, Ligand, load_bundled_complex
+from openmm_neuralmd.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.geometry import build_residue_frames
 from openmm_neuralmd.models.constraints import settle
 from openmm_neuralmd.models.interface import (
@@ -17,45 +17,13 @@ from openmm_neuralmd.models.interface import (
     LigandGraph,
     ProteinStructure,
     build_ligand_graph,
-    build_protein_structure,
 )
-from openmm_neuralmd.models.registry import KINDS, build_network
+from openmm_neuralmd.models.registry import KINDS
 from openmm_neuralmd.shape import build_shape, compute_shape_errors
 from tests.models import contract
-
-SMALL = {"hidden": 32, "n_layers": 2, "n_radial": 16}
-
-
-@pytest.fixture(scope="module")
-def bundled() -> Complex:
-    return load_bundled_complex()
-
-
-@pytest.fixture(scope="module")
-def graph(bundled: Complex) -> LigandGraph:
-    return build_ligand_graph(bundled, torch.float64)
-
-
-@pytest.fixture(scope="module")
-def structure(bundled: Complex) -> ProteinStructure:
-    return build_protein_structure(bundled, pocket_cutoff=10.0, dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def pose(bundled: Complex) -> Tensor:
-    return torch.from_numpy(bundled.ligand.positions * 10.0)[None]
-
+from tests.models.networks import make_net
 
 VARIANTS = {"sde with velocity options": ("sde", {"velocity_mapping": True, "velocity_refinement": True})}
-
-
-def make_net(kind: str, **config: object) -> torch.nn.Module:
-    torch.manual_seed(3)
-    net = build_network(kind, {**SMALL, **config}).double()
-    with torch.no_grad():  # far from the gentle start, so that no term hides behind a zero
-        for parameter in net.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return net
 
 
 def make_law(kind: str) -> contract.Law:
@@ -312,72 +280,6 @@ def test_elements_differ_up_to_iodine_and_metals_share_an_embedding(pose, struct
     assert graph.elements[0] == MAX_ATOMIC_NUMBER + 1
     assert (compute_force(34) - compute_force(53)).abs().max() > 1e-6
     torch.testing.assert_close(compute_force(78), compute_force(79))
-
-
-def test_vibration_has_its_spreads(pose, graph):
-    """Drawn displacements have the covariance that training sees, and stiff bonds hardly feel the soft part."""
-    net = make_net("sde")
-    with torch.no_grad():
-        covariance = net.vibration.compute_covariance(pose, graph)[0]
-        normals = torch.randn(20000, 81, dtype=pose.dtype, generator=torch.Generator().manual_seed(0))
-        drawn = net.compute_vibration(pose.expand(20000, -1, -1), normals, graph).flatten(1)
-        assert ((drawn.T @ drawn) / len(drawn) - covariance).abs().max() < 0.05 * covariance.abs().max()
-        jacobian = net.vibration.compute_jacobian(pose, graph)[1][0]
-        marginal = (jacobian @ covariance @ jacobian.T).diagonal().sqrt()
-        spreads = net.vibration.compute_spreads(graph)
-        assert (marginal <= spreads).all()
-        assert (marginal > 0.3 * spreads).all()
-
-
-def test_vibration_leaves_rigid_motion_and_torsions_to_the_dynamics(pose, graph):
-    """Nothing of a displacement lies along what no spring holds."""
-    net = make_net("sde")
-    with torch.no_grad():
-        _, jacobian = net.vibration.compute_jacobian(pose, graph)
-        root = net.vibration.compute_root(jacobian, graph)[0]
-    *_, rows = torch.linalg.svd(jacobian[0])
-    free = rows[torch.linalg.matrix_rank(jacobian[0], rtol=1e-2) :]
-    assert len(free) > 6
-    assert (free @ root).norm() < 0.02 * root.norm()
-
-
-def test_vibration_follows_its_springs_round_their_arcs(pose, graph):
-    """What springs are off is what was drawn, nearer than along a straight displacement."""
-    net = make_net("sde")
-    normals = torch.randn(50, 81, dtype=pose.dtype, generator=torch.Generator().manual_seed(0))
-    x = pose.expand(50, -1, -1)
-    with torch.no_grad():
-        errors, jacobian = net.vibration.compute_jacobian(x, graph)
-        factor = net.vibration.compute_factor(jacobian, net.vibration.compute_spreads(graph))
-        straight = net.vibration.draw(factor, normals.unsqueeze(-1))
-        wanted = (jacobian @ straight).squeeze(-1)
-        bent = net.compute_vibration(x, normals, graph)
-        off = [
-            (net.vibration.compute_jacobian(x + d.reshape(x.shape), graph)[0] - errors - wanted).square().mean().sqrt()
-            for d in (straight, bent)
-        ]
-    assert off[1] < 0.5 * off[0]
-
-
-def test_springs_know_what_is_around_them(graph):
-    """Spreads depend on both ends, on the atom between them and on what is bonded to any of these; on nothing else."""
-    vibration = make_net("sde").vibration
-    torch.nn.init.normal_(vibration.mlp.layers[-1].weight, std=0.1)
-    bonded = graph.separation == 1
-    atom = int(bonded.sum(1).argmax())
-    elements = graph.elements.clone()
-    elements[atom] = 16 if elements[atom] != 16 else 7
-    with torch.no_grad():
-        before, after = (vibration.compute_spreads(graph._replace(elements=e)) for e in (graph.elements, elements))
-    first, second = graph.shape.pairs.T
-    near = bonded[atom] | (torch.arange(len(elements)) == atom)
-    pairs = near[first] | near[second] | (bonded[first] & bonded[second] & near).any(1)
-    assert (bonded[atom][first] & bonded[atom][second]).any()
-    lines = near[graph.shape.lines].any(1).repeat_interleave(3)
-    concerned = torch.cat([pairs, near[graph.shape.quadruples].any(1), lines])
-    assert (before != after)[concerned].all()
-    assert torch.equal(before[~concerned], after[~concerned])
-    assert (~concerned).any()
 
 
 def test_settling_brings_pairs_back(pose, graph):

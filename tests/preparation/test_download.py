@@ -166,3 +166,15 @@ def test_interrupted(server, entry, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download.os, "replace", interrupt)
     assert main(["prepare", "--pdb-id", "4g3e", "--ligand", "0WC", "--out", str(tmp_path / "out")]) == 130
     assert list_cache(tmp_path) == []
+
+
+def test_cache_that_cannot_be_made(server, entry, tmp_path, capsys):
+    """A file stands where its folder should be."""
+    server.answers["/download/4G3E.cif"] = send(entry[0])
+    (tmp_path / "cache").write_text("mine")
+    assert main(["prepare", "--pdb-id", "4g3e", "--ligand", "0WC", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "downloads cannot be kept there" in error
+    assert "XDG_CACHE_HOME" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "cache").read_text() == "mine"

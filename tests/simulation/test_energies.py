@@ -177,7 +177,7 @@ def test_files(tmp_path: Path, pdb: app.PDBFile, parts: tuple[np.ndarray, np.nda
     path.write_text("nonsense")
     with pytest.raises(InputError, match="not a serialized System"):
         load_system_model(path, COMPLEX)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         load_system_model(tmp_path / "nowhere.xml", COMPLEX)
     with pytest.raises(InputError, match="--ligand-parameters"):
         load_force_field_model(["amber14-all.xml"], COMPLEX)

@@ -181,9 +181,10 @@ class TestNoise:
         context.loadCheckpoint(checkpoint)
         assert np.array_equal(collect_path(context, 4), expected)
 
-    def test_seed_out_of_range(self, tiny_complex) -> None:
-        with pytest.raises(InputError, match="seed -1"):
-            NeuralMDForce(tiny_complex, make_double(tiny_complex), seed=-1)
+    @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "a"])
+    def test_wrong_seed(self, tiny_complex, seed) -> None:
+        with pytest.raises(InputError, match=f"seed {seed!r}: give an integer"):
+            NeuralMDForce(tiny_complex, make_double(tiny_complex), seed=seed)
 
 
 class TestPeriodicImages:
