@@ -1,8 +1,11 @@
-"""Texts that come in, gzipped or not, and folders that results go to."""
+"""Texts that come in, gzipped or not, folders that results go to, and names that every reader takes."""
 
 import gzip
 import os
+import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from openmm_neuralmd.errors import InputError
@@ -30,6 +33,22 @@ def find_format(path: str | Path) -> str:
     """The suffix that tells a file's format, in lower case; .gz does not."""
     path = Path(path)
     return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
+
+@contextmanager
+def give_ascii_path(path: str | Path) -> Iterator[str]:
+    """A name of ASCII alone for a file, which need not exist yet: its own, or a link to it while the context lasts.
+
+    mdtraj's readers and writers of XTC, TRR and DCD take no other.
+    """
+    path = Path(path)
+    if str(path).isascii():
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"file{path.suffix}"
+        link.symlink_to(path.absolute())
+        yield str(link)
 
 
 def check_writable(folder: str | Path) -> None:

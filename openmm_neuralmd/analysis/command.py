@@ -23,6 +23,7 @@ from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 
+RESERVED_LABELS = ("frozen", "mean")  # series that every report adds
 _SECONDS_PER_DAY = 86400.0
 
 
@@ -63,6 +64,8 @@ def run_compare(
 ) -> None:
     """Compare a run with references and write the report; with energies where there is a model for them."""
     check_writable(args.out)
+    if args.label in RESERVED_LABELS:
+        raise InputError(f"--label {args.label}: the report uses this name itself; choose another")
     run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
     references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
     comparison, speeds = compare_files(
@@ -109,7 +112,7 @@ def open_series(
 def open_references(
     paths: Sequence[Path], tops: Sequence[Path], *, interval: float | None, taken: str = ""
 ) -> list[TrajectoryFile]:
-    """The references, with labels that differ from each other and from ``taken``.
+    """The references, with labels that differ from each other, from ``taken`` and from ``RESERVED_LABELS``.
 
     Raises:
         InputError: If the numbers of trajectories and topologies do not fit, or one cannot be opened.
@@ -122,7 +125,7 @@ def open_references(
     for k, path in enumerate(paths):
         top = tops[k] if len(tops) == len(paths) else (tops[0] if tops else None)
         label = path.name if path.is_dir() else path.stem
-        if label in {taken, *(f.label for f in files)}:
+        if label in {taken, *RESERVED_LABELS, *(f.label for f in files)}:
             label = f"{label} ({k + 1})"
         files.append(open_series(path, top, interval=interval, label=label))
     return files

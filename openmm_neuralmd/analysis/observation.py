@@ -75,6 +75,7 @@ class Observation:
         energies: Of the kept frames; None without a force field.
         superposed_on: CA atoms that the frames were laid on, in words.
         notes: What a reader must know, such as a damaged tail.
+        starts_at_zero: Whether the first frame is the start, at time 0; else it is one interval after it.
     """
 
     label: str
@@ -89,6 +90,7 @@ class Observation:
     energies: Energies | None = None
     superposed_on: str = ""
     notes: tuple[str, ...] = ()
+    starts_at_zero: bool = False
 
     @property
     def n_frames(self) -> int:
@@ -96,8 +98,8 @@ class Observation:
 
     @property
     def times(self) -> np.ndarray:
-        """Time of each frame since the start [ps], the first frame being one interval after it."""
-        return self.interval * np.arange(1, self.n_frames + 1)
+        """Time of each frame since the start [ps]."""
+        return self.interval * (np.arange(self.n_frames) + (not self.starts_at_zero))
 
     def cut(self, start: int, stop: int) -> "Observation":
         """The frames from ``start`` to before ``stop``; kept frames and energies stay those of the whole."""
@@ -110,11 +112,12 @@ class Observation:
         )
 
     def resample(self, stride: int) -> "Observation":
-        """Every ``stride``-th frame, the last of each stride, so that times stay multiples of the new interval."""
-        kept = slice(stride - 1, None, stride)
+        """The frames at multiples of the new interval, ``stride`` times the old one, the start not among them."""
+        kept = slice(stride if self.starts_at_zero else stride - 1, None, stride)
         return replace(
             self,
             interval=self.interval * stride,
+            starts_at_zero=False,
             positions=self.positions[kept],
             contacts=None if self.contacts is None else self.contacts[kept],
             hydrogen_bonds=None if self.hydrogen_bonds is None else self.hydrogen_bonds[kept],
@@ -171,11 +174,12 @@ def observe(
         label=file.label,
         source=str(file.path),
         interval=file.interval,
+        starts_at_zero=file.starts_at_zero,
         positions=np.concatenate([p.positions for p in parts]),
         clashes=np.concatenate([p.clashes for p in parts]) if selection.has_side_chains else None,
         contacts=np.concatenate([p.contacts for p in parts]) if selection.has_side_chains else None,
         hydrogen_bonds=np.concatenate([p.hydrogen_bonds for p in parts]) if selection.has_hydrogens else None,
-        view=_join_view(view, selection.topology.subset(selection.view_atoms), file.interval),
+        view=_join_view(view, selection.topology.subset(selection.view_atoms), file),
         kept=None if wanted is None else _join_kept(kept, max_kept),
         superposed_on=f"{len(selection.ca)} CA atoms of the pocket" if superpose_on == "pocket" else "all CA atoms",
         notes=tuple(notes),
@@ -317,8 +321,8 @@ class _Spread:
             self.items = [i for i in self.items if i[0] % self._stride == 0]
 
 
-def _join_view(view: _Spread, topology: mdtraj.Topology, interval: float) -> mdtraj.Trajectory:
-    times = interval * (1 + np.array([k for k, _ in view.items]))
+def _join_view(view: _Spread, topology: mdtraj.Topology, file: TrajectoryFile) -> mdtraj.Trajectory:
+    times = file.interval * (np.array([k for k, _ in view.items]) + (not file.starts_at_zero))
     return mdtraj.Trajectory(np.stack([xyz for _, xyz in view.items]), topology, times)
 
 

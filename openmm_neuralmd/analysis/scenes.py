@@ -8,6 +8,7 @@ import numpy as np
 
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import get_color
+from openmm_neuralmd.files import give_ascii_path
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ def write_scenes(series: list[Observation], ligand: str, folder: str | Path) -> 
     for k, o in enumerate(series):
         if o.view is None:
             continue
-        name = "".join(c if c.isalnum() else "_" for c in o.label)
+        name = "".join(c if c.isascii() and c.isalnum() else "_" for c in o.label)
         scene = Scene(name, f"{name}.pdb", f"{name}.xtc", get_color(k))
         frames = mdtraj.Trajectory(
             o.view.xyz, _rename_ligand(o.view.topology, ligand), time=np.asarray(o.view.time, dtype=np.float32)
         )
         frames[0].save_pdb(str(folder / scene.topology))
-        frames.save_xtc(str(folder / scene.trajectory))
+        with give_ascii_path(folder / scene.trajectory) as target:
+            frames.save_xtc(target)
         scenes.append(scene)
         written += [folder / scene.topology, folder / scene.trajectory]
     (folder / "view.pml").write_text(build_pymol_script(scenes, ligand[:3]))

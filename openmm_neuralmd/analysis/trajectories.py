@@ -18,10 +18,12 @@ import numpy as np
 from openmm_neuralmd.analysis.netcdf import open_cut_netcdf
 from openmm_neuralmd.analysis.topologies import describe_error, load_topology
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.files import give_ascii_path
 
 CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
 _FORMATS = "DCD, XTC, TRR, NetCDF or HDF5"
+_TIMED = (".xtc", ".trr", ".nc", ".netcdf", ".ncdf", ".h5", ".hdf5")  # formats that carry times
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
 
@@ -38,6 +40,7 @@ class TrajectoryFile:
         label: What tables and figures call it.
         info: ``run.json`` of one of our runs, else empty.
         is_placed: Whether its frames already stand superposed on all CA atoms of the binding site's protein.
+        starts_at_zero: Whether its first frame is the start, at time 0; else it is one interval after it.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class TrajectoryFile:
     label: str
     info: dict[str, Any] = field(default_factory=dict)
     is_placed: bool = False
+    starts_at_zero: bool = False
 
     def iterate(self, atoms: np.ndarray, notes: list[str]) -> Iterator[mdtraj.Trajectory]:
         """Chunks of at most ``CHUNK_FRAMES`` frames of the chosen atoms; a damaged tail is left out and noted.
@@ -128,6 +132,7 @@ def open_trajectory(
     first = next(_read_chunks(path, topology, None, notes, size=2), None)
     if first is None or len(first) == 0:
         raise InputError(f"{path}: holds no complete frame; give a finished trajectory")
+    starts_at_zero = interval is None and path.suffix.lower() in _TIMED and float(first.time[0]) == 0.0
     if interval is None:
         interval = _read_interval(path, first)
     return TrajectoryFile(
@@ -138,16 +143,18 @@ def open_trajectory(
         interval=interval,
         label=label or path.stem,
         info=info or {},
+        starts_at_zero=starts_at_zero,
     )
 
 
 def _read_chunks(
     path: Path, topology: mdtraj.Topology, atoms: np.ndarray | None, notes: list[str], size: int = CHUNK_FRAMES
 ) -> Iterator[mdtraj.Trajectory]:
-    file, promised = _open(path)
     arguments = () if path.suffix.lower() in (".h5", ".hdf5") else (topology,)
     n_read = 0
-    with file:
+    with contextlib.ExitStack() as stack:
+        file, promised = _open(path, stack.enter_context(give_ascii_path(path)))
+        stack.enter_context(file)
         while True:
             try:
                 with _silence():
@@ -182,13 +189,13 @@ def _can_seek(file: Any, frame: int) -> bool:
     return True
 
 
-def _open(path: Path) -> tuple[Any, int]:
-    """mdtraj's file object, and the number of frames that the header promises (0 where none does)."""
+def _open(path: Path, name: str) -> tuple[Any, int]:
+    """mdtraj's object for the file of this name, and how many frames its header promises (0 where it does not)."""
     try:
         with warnings.catch_warnings(), _silence():
             warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
             try:
-                file, promised = mdtraj.open(str(path)), 0
+                file, promised = mdtraj.open(name), 0
             except Exception:
                 if path.suffix.lower() not in (".nc", ".netcdf", ".ncdf"):
                     raise

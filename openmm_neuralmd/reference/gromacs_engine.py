@@ -15,6 +15,7 @@ import numpy as np
 from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
 from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.files import give_ascii_path
 from openmm_neuralmd.reference.directory import LOG_COLUMNS, Progress, ReferenceFiles, end_session
 from openmm_neuralmd.reference.energies import compare_energies, require_agreement
 from openmm_neuralmd.reference.gromacs_files import (
@@ -103,7 +104,7 @@ def count_frames(files: ReferenceFiles) -> int:
     if not source.is_file():
         return 0
     try:
-        with mdtraj.open(str(source)) as file:
+        with give_ascii_path(source) as name, mdtraj.open(name) as file:
             return max(len(file) - 1, 0)
     except (OSError, RuntimeError, ValueError):  # cut within a frame
         return 0
@@ -268,7 +269,7 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
     molecules, place = find_molecules(raw.topology, start, None), start.mean(axis=0)
     pocket = np.arange(raw.topology.n_atoms)
     temporary = files.trajectory.with_name(f".tmp-{files.trajectory.name}")
-    with mdtraj.open(str(temporary), "w") as target:
+    with give_ascii_path(temporary) as name, mdtraj.open(name, "w") as target:
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
             make_whole(chunk, molecules, pocket, source.name)
             if chunk.unitcell_vectors is not None:

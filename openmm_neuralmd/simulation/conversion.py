@@ -14,6 +14,7 @@ import numpy as np
 from mdtraj.formats import HDF5TrajectoryFile, NetCDFTrajectoryFile, XTCTrajectoryFile
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import give_ascii_path
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.writers import read_dcd_frames
 from openmm_neuralmd.units import NM_PER_ANGSTROM
@@ -54,7 +55,7 @@ def write_copies(files: RunFiles, formats: Sequence[str], *, interval: float) ->
 def _convert(files: RunFiles, name: str, target: str, interval: float) -> None:
     topology = mdtraj.load_topology(str(files.topology))
     frames = read_dcd_frames(files.trajectory, topology.n_atoms)
-    with warnings.catch_warnings(), closing(_open(name, target)) as file:
+    with warnings.catch_warnings(), give_ascii_path(target) as ascii_target, closing(_open(name, ascii_target)) as file:
         if name == "h5":
             file.topology = topology
         for first in range(0, len(frames), _CHUNK):

@@ -111,10 +111,12 @@ class NeuralMDForce(mm.PythonForce):
             What is held fixed, printable.
 
         Raises:
-            InputError: If the System has a barostat, thermostat, motion remover or another NeuralMDForce, or no
-                force group is free.
+            InputError: If this force is in a System already, the System has a barostat, thermostat, motion remover or
+                another NeuralMDForce, or no force group is free.
             TopologyMismatchError: If the System's particles are not the complex's atoms.
         """
+        if not self.thisown:
+            raise InputError("this NeuralMDForce is in a System already; make another one for another System")
         forces = list(system.getForces())
         _refuse_movers(forces)
         check_ligand(system, self.complex)

@@ -15,6 +15,7 @@ import openmm as mm
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
+from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
 
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
 
@@ -120,10 +121,11 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         self, force: NeuralMDForce | mm.System, *, scheme: str | None = None, steps_per_snapshot: int | None = None
     ) -> None:
         settings = read_step_settings(force) if isinstance(force, mm.System) else force.get_step_settings()
+        self._force = None if isinstance(force, mm.System) else force
+        self._settings = settings
         self.scheme = check_scheme(scheme or settings.scheme, has_noise=settings.has_noise)
-        self.steps_per_snapshot = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
-        if self.steps_per_snapshot < 1:
-            raise InputError(f"steps_per_snapshot is {self.steps_per_snapshot}; give 1 or more")
+        steps = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
+        self.steps_per_snapshot = check_steps_per_snapshot(steps)
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
         own = f"f{settings.force_group}"
         a = own if settings.computes_drift else f"f{settings.drift_group}/m"
@@ -153,9 +155,12 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         Raises:
             NonFiniteStateError: If positions or forces become NaN or infinite.
             ProjectionError: If bonds cannot be brought back.
-            InputError: If the protein is not where it was when the force was made.
+            InputError: If the protein is not where it was when the force was made, or the force was added to its System
+                after this integrator was made.
         """
-        LigandComputation.last_error = None
+        if self._force is not None and self._force.get_step_settings() != self._settings:
+            raise InputError("the force was added to its System after this integrator was made: make it after add_to")
+        LigandComputation.last_error, LigandComputation.last_step = None, 0
         try:
             super().step(steps)
         except mm.OpenMMException as openmm_error:
@@ -165,7 +170,8 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             if str(openmm_error) == _NO_MESSAGE:  # Ctrl-C as the callable was being entered or left
                 raise KeyboardInterrupt from None
             if "NaN" in str(openmm_error):  # some platforms notice before they call the force
-                raise NonFiniteStateError(f"step {LigandComputation.last_step}: {openmm_error}") from None
+                step = LigandComputation.last_step
+                raise NonFiniteStateError(f"step {step}: {openmm_error}" if step else str(openmm_error)) from None
             raise
 
 

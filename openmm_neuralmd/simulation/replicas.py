@@ -11,6 +11,7 @@ dominate, and stays small enough for what it computes to remain in the processor
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,8 +64,8 @@ def run_replicas(
         model = model.bind(complex_)
     ligand = complex_.ligand
     shape = (len(seeds), ligand.n_atoms, 3)
-    x = np.broadcast_to(complex_.positions[ligand.atom_indices] if starts is None else starts, shape)
-    v = map_velocities(model, x, np.zeros(shape) if velocities is None else velocities)
+    x = _give_each("starts", complex_.positions[ligand.atom_indices] if starts is None else starts, shape)
+    v = map_velocities(model, x, _give_each("velocities", np.zeros(3) if velocities is None else velocities, shape))
     v = v / compute_velocity_factor(model.snapshot_interval)
     dynamics = make_dynamics(model)
     project = _make_projection(BondProjection(ligand)) if projection else None
@@ -78,7 +79,7 @@ def run_replicas(
                 n_snapshots=n_snapshots,
                 seeds=seeds[batch],
                 scheme=scheme or model.scheme,
-                steps_per_snapshot=steps_per_snapshot or model.steps_per_snapshot,
+                steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
                 project=project,
             )
         return NM_PER_ANGSTROM * path.numpy()
@@ -90,6 +91,13 @@ def run_replicas(
         return run(batches[0])
     with use_threads(1), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
         return np.concatenate(list(pool.map(run, batches)), axis=1)
+
+
+def _give_each(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
+    except ValueError as error:
+        raise InputError(f"{name} of shape {np.shape(values)}: give {shape}, (seeds, heavy atoms, 3)") from error
 
 
 def make_dynamics(model: BoundModel) -> Dynamics:

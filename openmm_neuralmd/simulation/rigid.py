@@ -33,7 +33,7 @@ class HeldFixed:
     Attributes:
         n_fixed: Particles held by zero mass, the ligand's hydrogens not counted.
         n_following: Ligand hydrogens that became virtual sites.
-        n_constraints_removed: Constraints that touched the ligand.
+        n_constraints_removed: Constraints the System had.
     """
 
     n_fixed: int
@@ -43,7 +43,7 @@ class HeldFixed:
     def __str__(self) -> str:
         return (
             f"{self.n_fixed} particles around the ligand held fixed by zero mass, {self.n_following} ligand hydrogens "
-            f"follow their heavy atoms as virtual sites, {self.n_constraints_removed} constraints on the ligand removed"
+            f"follow their heavy atoms as virtual sites, {self.n_constraints_removed} constraints removed"
         )
 
 
@@ -59,8 +59,10 @@ def build_rigid_system(complex_: Complex) -> mm.System:
 def hold_surroundings(system: mm.System, complex_: Complex) -> HeldFixed:
     """Hold everything but the ligand's heavy atoms, and let its hydrogens follow them.
 
-    Constraints on the ligand are removed: OpenMM refuses those between a massive and a massless particle, and
-    its solvers diverge at coarse steps (use the bond projection). All others stay, as do all forces.
+    Forces stay. Constraints go, all of them: OpenMM refuses those between a massive and a massless particle, and its
+    solvers diverge at coarse steps (use the bond projection). Those among what is held do nothing, but where one is
+    left, GPU platforms evaluate forces at positions from before the step: what an integrator does to positions reaches
+    forces only when it constrains them (OpenMM 8.6.1).
 
     Raises:
         TopologyMismatchError: As in ``check_ligand``.
@@ -69,15 +71,15 @@ def hold_surroundings(system: mm.System, complex_: Complex) -> HeldFixed:
     ligand = complex_.ligand
     moving = set(ligand.atom_indices.tolist())
     own = moving | set(ligand.hydrogen_indices.tolist())
-    touching = [k for k in range(system.getNumConstraints()) if own & set(system.getConstraintParameters(k)[:2])]
-    for k in reversed(touching):
+    n_constraints = system.getNumConstraints()
+    for k in reversed(range(n_constraints)):
         system.removeConstraint(k)
     for particle in range(system.getNumParticles()):
         if particle not in moving:
             system.setParticleMass(particle, 0.0)
     for hydrogen, parent in zip(ligand.hydrogen_indices.tolist(), ligand.hydrogen_parents.tolist(), strict=True):
         system.setVirtualSite(hydrogen, build_hydrogen_site(complex_, hydrogen, parent))
-    return HeldFixed(system.getNumParticles() - len(own), len(ligand.hydrogen_indices), len(touching))
+    return HeldFixed(system.getNumParticles() - len(own), len(ligand.hydrogen_indices), n_constraints)
 
 
 def check_ligand(system: mm.System, complex_: Complex) -> None:

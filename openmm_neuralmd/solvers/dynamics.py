@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 from torch import Tensor
+
+from openmm_neuralmd.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -25,3 +28,10 @@ class Dynamics:
     friction: float
     n_noise: int
     compute_vibration: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+def check_steps_per_snapshot(steps: int) -> int:
+    """The number itself; InputError if it is no integer or not positive."""
+    if not isinstance(steps, Integral) or steps < 1:
+        raise InputError(f"steps_per_snapshot is {steps}; give 1 or more")
+    return int(steps)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.solvers.dynamics import Dynamics
+from openmm_neuralmd.solvers.dynamics import Dynamics, check_steps_per_snapshot
 from openmm_neuralmd.solvers.leapfrog import integrate_leapfrog
 from openmm_neuralmd.solvers.noise import check_seed, draw_increments
 from openmm_neuralmd.solvers.ode import integrate_ode
@@ -95,8 +95,7 @@ def _check(dynamics: Dynamics, positions: Tensor, seeds: Sequence[int], scheme: 
     if dynamics.n_noise > 0 and scheme in _NEWTONIAN_ONLY:
         usable = ", ".join(name for name in SOLVERS if name not in _NEWTONIAN_ONLY)
         raise InputError(f"scheme {scheme!r} integrates Newtonian models only, this one has noise; choose of {usable}")
-    if steps_per_snapshot < 1:
-        raise InputError(f"steps_per_snapshot is {steps_per_snapshot}; give 1 or more")
+    check_steps_per_snapshot(steps_per_snapshot)
     if len(seeds) != len(positions):
         raise InputError(f"{len(seeds)} seeds for {len(positions)} replicas; give one for each")
     for seed in seeds:

@@ -98,6 +98,19 @@ def test_two_md_runs_by_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert metrics["yardstick"].startswith("halves")
 
 
+def test_a_reference_called_frozen_is_not_the_frozen_ligand(bundled_run: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("r1", "frozen"):
+        reference, out = tmp_path / f"{name}.xtc", tmp_path / f"with {name}"
+        reference.write_bytes(get_bundled_path("r1_pocket.xtc").read_bytes())
+        words = ["compare", bundled_run, "--reference", reference, "--top", POCKET, "--out", out]
+        assert main([str(w) for w in words]) == 0
+        found.append(json.loads((out / "metrics.json").read_text())["integrity"])
+    assert [c["verdict"] for c in found[0].values()] == [c["verdict"] for c in found[1].values()]
+    for renamed, check in zip(found[1].values(), found[0].values(), strict=True):
+        assert renamed["values"]["frozen (1)"] == pytest.approx(check["values"]["r1"], nan_ok=True)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the project's MD data are not beside the repository")
 def test_whole_complex_as_reference(bundled_run: Path, tmp_path: Path) -> None:
@@ -138,6 +151,7 @@ def test_bad_input(bundled_run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         ((bundled_run, "--sdf", tmp_path / "a.sdf", *out), "no such file"),
         ((bundled_run, "--reference", xtc, "--top", POCKET, "--top", POCKET, *out), "2 topologies for 1"),
         ((bundled_run, "--out", POCKET), "is a file"),
+        ((bundled_run, "--label", "frozen", *out), "the report uses this name itself"),
     ]
     for arguments, message in cases:
         status, errors = run_compare(capsys, *arguments)

@@ -209,3 +209,19 @@ def test_contact_at_the_cutoff() -> None:
     ligand = np.zeros((1, 1, 3))
     residues = [np.array([[[0.449, 0, 0]]]), np.array([[[0.451, 0, 0]]]), np.empty((1, 0, 3))]
     assert find_contacts(ligand, residues).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_frame_at_time_zero_is_the_start(
+    site: BindingSite, replica: mdtraj.Trajectory, tmp_path: Path, stride: int
+) -> None:
+    """GROMACS writes it; series are compared from their first interval on all the same."""
+    without = observe(open_trajectory(*save(replica, tmp_path)), site)
+    whole = mdtraj.join([replica[0], replica])
+    whole.time = 80.0 * np.arange(len(whole))
+    with_start = observe(open_trajectory(*save(whole, tmp_path)), site)
+    assert with_start.times.tolist() == whole.time.tolist() == with_start.view.time.tolist()
+    assert without.times.tolist() == whole.time[1:].tolist()
+    one, other = without.resample(stride), with_start.resample(stride)
+    assert one.times.tolist() == other.times.tolist()
+    assert one.positions == pytest.approx(other.positions, abs=1e-6)

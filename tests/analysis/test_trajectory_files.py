@@ -176,3 +176,20 @@ def test_elements_from_masses() -> None:
     plain = guess_elements(np.array([12.01, 1.008, 1.008, 1.008, 16.0, 1.008, 35.45]), bonds)
     heavy = guess_elements(np.array([6.03, 3.0, 3.0, 3.0, 14.01, 3.0, 35.45]), bonds)
     assert [e.symbol for e in plain] == [e.symbol for e in heavy] == ["C", "H", "H", "H", "O", "H", "Cl"]
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "dcd"])
+def test_names_need_not_be_ascii(replica: mdtraj.Trajectory, tmp_path: Path, suffix: str) -> None:
+    """mdtraj's own readers of XTC, TRR and DCD fail on them."""
+    folder = tmp_path / "Müller, Übung"
+    folder.mkdir()
+    top = folder / "Tasche.pdb"
+    top.write_bytes(POCKET.read_bytes())
+    path = write(replica, tmp_path / f"a.{suffix}").rename(folder / f"Läufe.{suffix}")
+    file = open_trajectory(path, top, interval=80.0)
+    found, notes = read_all(file)
+    assert (notes, file.label) == ([], "Läufe")
+    assert found.xyz == pytest.approx(replica.xyz, abs=1e-3)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"Läufe\.\w+: "):
+        read_all(open_trajectory(path, top, interval=80.0))

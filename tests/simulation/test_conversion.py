@@ -64,3 +64,14 @@ def test_unknown_format(tiny_complex: Complex, model: ModelDouble, tmp_path: Pat
     with pytest.raises(InputError, match="unknown trajectory format 'trr'; choose of xtc, nc, h5"):
         simulate(tiny_complex, model, tmp_path / "run", formats=["trr"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", COPY_FORMATS)
+def test_names_need_not_be_ascii(name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
+    files = simulate(tiny_complex, model, tmp_path / "Müller", n_snapshots=3, formats=[name])
+    plain = simulate(tiny_complex, model, tmp_path / "plain", n_snapshots=3, formats=[name])
+    copies = [file.get_copy(name) for file in (files, plain)]
+    assert not copies[0].is_symlink()
+    if name == "xtc":  # the others keep the time of writing
+        assert copies[0].read_bytes() == copies[1].read_bytes()
+    assert copies[0].stat().st_size == copies[1].stat().st_size

@@ -239,6 +239,27 @@ class TestPeriodicImages:
 
 
 class TestExistingSystems:
+    def test_integrator_made_too_early_is_refused(self, tiny_complex, platform) -> None:
+        """Force group 31 is taken: the force gets another one, which the integrator's program does not name."""
+        system = build_free_system(tiny_complex)
+        system.getForce(0).setForceGroup(31)
+        force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
+        integrator = NeuralMDIntegrator(force)
+        force.add_to(system)
+        context = make_context(system, tiny_complex, integrator, platform)
+        with pytest.raises(InputError, match="make it after add_to"):
+            integrator.step(1)
+        del context
+
+    def test_force_of_another_system_is_refused(self, tiny_complex) -> None:
+        force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
+        force.add_to(build_free_system(tiny_complex))
+        second = build_free_system(tiny_complex)
+        before = mm.XmlSerializer.serialize(second)
+        with pytest.raises(InputError, match="in a System already"):
+            force.add_to(second)
+        assert mm.XmlSerializer.serialize(second) == before
+
     def test_protein_that_stands_elsewhere_is_refused(self, tiny_complex, platform) -> None:
         """The pocket is the complex's: among another frame's positions the ligand would feel a ghost."""
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
@@ -342,7 +363,7 @@ class TestExistingSystems:
         system.setVirtualSite(5, mm.TwoParticleAverageSite(3, 4, 0.5, 0.5))
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex, amplitude=0.3))
         held = force.add_to(system)
-        assert held.n_constraints_removed == len(ligand.hydrogen_indices)
+        assert held.n_constraints_removed == len(ligand.hydrogen_indices) + 1
         context = make_context(system, tiny_complex, NeuralMDIntegrator(force), platform)
         path = collect_path(context, 5)
         fixed = np.setdiff1d(np.arange(system.getNumParticles()), [*ligand.atom_indices, *ligand.hydrogen_indices, 5])

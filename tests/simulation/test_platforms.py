@@ -80,6 +80,23 @@ def test_hydrogens_follow_and_files_are_whole(tiny_complex: Complex, any_platfor
     np.testing.assert_allclose(lengths, np.broadcast_to(before, lengths.shape), rtol=0, atol=1e-5)
 
 
+def test_constraints_of_the_surroundings_do_not_reach_the_path(tiny_complex: Complex, any_platform: Platform) -> None:
+    """With a constraint anywhere GPU platforms evaluate forces where atoms were before a step of the program."""
+    model = make_double(tiny_complex, amplitude=0.3, friction=0.5)
+    system = mm.System()
+    for atom in tiny_complex.topology.atoms():
+        system.addParticle(atom.element.mass)
+    system.addConstraint(0, 1, float(np.linalg.norm(tiny_complex.positions[0] - tiny_complex.positions[1])))
+    force = NeuralMDForce(tiny_complex, model)
+    force.add_to(system)
+    context = mm.Context(system, NeuralMDIntegrator(force), any_platform)
+    context.setPositions(tiny_complex.positions)
+    context.getIntegrator().step(5)
+    found = context.getState(positions=True).getPositions(asNumpy=True)._value
+    expected = run_replicas(tiny_complex, model, n_snapshots=5, seeds=[0])[-1, 0]
+    np.testing.assert_allclose(found[tiny_complex.ligand.atom_indices], expected, rtol=0, atol=1e-5)
+
+
 def test_resumed_gives_the_same_bytes(tiny_complex: Complex, any_platform: Platform, tmp_path: Path) -> None:
     model = make_double(tiny_complex, amplitude=0.3, friction=0.5)
     name = any_platform.getName()

@@ -139,7 +139,7 @@ def build_free_system(complex_: Complex, *, moved_mass: float = 0.0) -> mm.Syste
     return system
 
 
-def test_constraints_on_the_ligand_go_and_others_stay(tiny_complex: Complex) -> None:
+def test_everything_is_held_and_no_constraint_stays(tiny_complex: Complex) -> None:
     system = build_free_system(tiny_complex, moved_mass=2.0)
     ligand = tiny_complex.ligand
     system.addConstraint(0, 1, 0.1)
@@ -147,9 +147,10 @@ def test_constraints_on_the_ligand_go_and_others_stay(tiny_complex: Complex) -> 
         system.addConstraint(int(hydrogen), int(ligand.atom_indices[parent]), 0.1)
     system.addConstraint(3, 4, 0.1)
     held = hold_surroundings(system, tiny_complex)
-    assert held.n_constraints_removed == len(ligand.hydrogen_indices) == held.n_following
+    assert held.n_following == len(ligand.hydrogen_indices)
+    assert held.n_constraints_removed == held.n_following + 2
     assert held.n_fixed == tiny_complex.topology.getNumAtoms() - ligand.n_atoms - len(ligand.hydrogen_indices)
-    assert [system.getConstraintParameters(k)[:2] for k in range(system.getNumConstraints())] == [[0, 1], [3, 4]]
+    assert system.getNumConstraints() == 0
     compute_positions(system, tiny_complex.positions)  # OpenMM accepts the System
     assert str(held.n_fixed) in str(held)
 
