@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
 from openmm_neuralmd.errors import NeuralMDError
@@ -50,9 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """The parser with all commands, and the options of the chosen one."""
-    parser = argparse.ArgumentParser(prog="neuralmd", description="A learned force for OpenMM.", allow_abbrev=False)
+    parser = _Parser(prog="neuralmd", description="A learned force for OpenMM.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"neuralmd {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():

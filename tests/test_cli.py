@@ -9,6 +9,7 @@ import pytest
 from openmm import unit
 from openmm.app import PDBFile
 
+from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import COMMANDS, build_parser, main
 from openmm_neuralmd.complex import Complex
 
@@ -185,6 +186,31 @@ def test_backend_that_cannot_take_the_model(words, capsys) -> None:
     expect_error(capsys, [*words, "--backend", "jax"], "unknown backend 'jax'")
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--iterations 0", "iterations 0: give 1 or more"),
+        ("--batch-size -2", "batch_size -2: give 1 or more"),
+        ("--learning-rate nan", "learning_rate nan: give a number above 0"),
+        ("--learning-rate -1", "learning_rate -1: give a number above 0"),
+        ("--displacement -1", "displacement -1: give 0 or more"),
+        ("--seed -1", "seed -1: give an integer"),
+        ("--threads 0", "threads is 0; give 1 or more"),
+        ("--lag nan", "--lag nan: give a number above 0"),
+        ("--lag inf", "--lag inf: give a number above 0"),
+    ],
+)
+def test_numbers_that_cannot_train(option, message, tmp_path, capsys) -> None:
+    files = [str(get_bundled_path("r1_pocket.xtc")), "--top", str(get_bundled_path("pocket.pdb")), "--ligand", "0WC"]
+    expect_error(capsys, ["train", *files, *option.split(), "--out", str(tmp_path / "m.pt")], message)
+    assert not (tmp_path / "m.pt").exists()
+
+
+@pytest.mark.parametrize("option", ["--repeats 0", "--threads 0", "--threads -2"])
+def test_numbers_that_cannot_be_measured_with(option, capsys) -> None:
+    expect_error(capsys, ["benchmark", *option.split()], "give 1 or more")
+
+
 def test_interrupt(words, monkeypatch, capsys) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -208,7 +234,9 @@ def test_bad_arguments_exit_2(words, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
-    assert "usage: neuralmd" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--help" in error
+    assert error.count("\n") == 1
 
 
 def test_options_are_not_guessed(capsys) -> None:

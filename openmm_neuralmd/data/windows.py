@@ -1,5 +1,6 @@
 """Windows of consecutive snapshots, and the split in time that keeps training, validation and test apart."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,8 @@ def compute_stride(frame_interval: float, snapshot_interval: float) -> int:
     Raises:
         InputError: If the snapshot interval is not a multiple of the frame interval [both ps].
     """
+    if not 0.0 < snapshot_interval < math.inf:
+        raise InputError(f"a snapshot interval of {snapshot_interval:g} ps: give more than 0 ps (--lag)")
     stride = round(snapshot_interval / frame_interval)
     if stride < 1 or abs(stride * frame_interval - snapshot_interval) > 1e-3 * frame_interval:
         raise InputError(

@@ -15,9 +15,11 @@ import openmm as mm
 import torch
 
 from openmm_neuralmd.complex import load_bundled_complex
+from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
@@ -33,7 +35,10 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_benchmark(args: argparse.Namespace) -> None:
     """Measure, print a table, write JSON where asked."""
-    result = measure(threads=args.threads, repeats=args.repeats)
+    if args.repeats < 1:
+        raise InputError(f"--repeats {args.repeats}: give 1 or more")
+    with use_threads(args.threads):
+        result = measure(threads=args.threads, repeats=args.repeats)
     print(format_table(result))
     if args.json:
         Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
@@ -41,7 +46,6 @@ def run_benchmark(args: argparse.Namespace) -> None:
 
 def measure(*, threads: int, repeats: int) -> dict[str, Any]:
     """Medians [ms] for the bundled complex and models, and the peak resident memory [GB] of this process."""
-    torch.set_num_threads(threads)
     complex_ = load_bundled_complex()
     rows = []
     for kind in BUNDLED:

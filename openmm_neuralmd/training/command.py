@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
@@ -19,6 +18,7 @@ from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
+from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
@@ -84,20 +84,16 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     """Train and write ``args.out``; the losses go to ``metrics.csv`` in the folder beside it."""
+    with use_threads(args.threads):
+        _train(args)
+
+
+def _train(args: argparse.Namespace) -> None:
     out = Path(args.out)
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
     check_writable(out.parent)
     config = _read_config(args)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = select_device(args.device)
-    data = load_data(args, args.trajectories, part="training")
-    entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
-    if not entries:
-        raise InputError(f"{args.complexes}: no complex is marked as training")
-    _report_data(entries, held_out)
-    labels = _label(args, entries)
     settings = TrainingSettings(
         iterations=args.iterations,
         batch_size=args.batch_size,
@@ -106,6 +102,13 @@ def run_train(args: argparse.Namespace) -> None:
         rollout=args.rollout,
         seed=args.seed,
     )
+    device = select_device(args.device)
+    data = load_data(args, args.trajectories, part="training")
+    entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
+    if not entries:
+        raise InputError(f"{args.complexes}: no complex is marked as training")
+    _report_data(entries, held_out)
+    labels = _label(args, entries)
     with tqdm(total=settings.iterations, unit="step", disable=args.quiet, file=sys.stderr) as bar:
 
         def report(step: int, row: dict[str, float]) -> None:
@@ -181,7 +184,7 @@ def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
     if options and args.kind not in ("ode", "sde"):
         raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
-    for name in ("hidden", "layers", "radial", "ligand_cutoff", "pocket_cutoff"):
+    for name in ("lag", "hidden", "layers", "radial", "ligand_cutoff", "pocket_cutoff"):
         if not 0 < getattr(args, name) < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give a number above 0")
     return {

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
+from openmm_neuralmd.solvers.noise import check_seed
 from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
 
 _VALIDATION_BATCH = 64
@@ -37,6 +38,9 @@ class TrainingSettings:
         displacement: Largest strength of the displaced inputs, see ``perturbation``; 0 leaves them in place.
         rollout: Snapshots predicted from each start, K; it grows from 1 to K over the first half of the iterations.
         seed: Of weights, batches and displacements.
+
+    Raises:
+        InputError: If a number cannot be used.
     """
 
     iterations: int = 2000
@@ -50,6 +54,20 @@ class TrainingSettings:
     displacement: float = 1.0
     rollout: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch_size", "validate_every", "patience", "rollout"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: give 1 or more")
+        for name in ("learning_rate", "gradient_clip"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name):g}: give a number above 0")
+        for name in ("weight_decay", "displacement"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name):g}: give 0 or more")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise InputError(f"ema_decay {self.ema_decay:g}: give a number from 0 to below 1")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
