@@ -38,6 +38,12 @@ def read_sdf(path: str | Path) -> Any:
     return molecule
 
 
+def describe_choice(sdf: str | Path) -> str:
+    """Which molecule of an SDF file is read, "molecule 1 of 3"; empty if it holds one."""
+    n_molecules = Path(sdf).read_text(errors="replace").count("$$$$")
+    return f"molecule 1 of {n_molecules}" if n_molecules > 1 else ""
+
+
 def format_formula(symbols: Iterable[str]) -> str:
     """Formula in Hill order with every count: C19 Cl1 N5."""
     counts = Counter(symbols)

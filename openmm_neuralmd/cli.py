@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
-from openmm_neuralmd.errors import NeuralMDError
+from openmm_neuralmd.errors import InputError, NeuralMDError
 
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
 
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0, or 2 after one line on stderr that says what was wrong, or 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if "" in words:
+            raise InputError("one argument is empty (a shell variable that was never set?)")
         args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
         args.run(args)
     except (NeuralMDError, NotImplementedError, OSError) as error:

@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from openmm_neuralmd.chemistry import find_constrained_pairs, find_torsions, format_formula, match_graphs, read_sdf
+from openmm_neuralmd.chemistry import (
+    describe_choice,
+    find_constrained_pairs,
+    find_torsions,
+    format_formula,
+    match_graphs,
+    read_sdf,
+)
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.files import find_format, read_text
 from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
@@ -33,6 +40,7 @@ _WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS 
 _NONMETALS = frozenset("H B C N O F Si P S Cl As Se Br Te I".split())
 _CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
+_SHORTEST_BOND_NM = 0.05
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
 _LONGEST_LINK_NM = 0.3  # bonds to metals too
 CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)
@@ -254,6 +262,8 @@ def select_residue(topology: Any, selection: str) -> Any:
         InputError: If there is none or several; the message lists what could be the ligand.
     """
     name, *place = selection.split(":")
+    if len(place) > 2:
+        raise InputError(f"ligand {selection!r}: give NAME, NAME:CHAIN or NAME:CHAIN:NUMBER")
     candidates = [r for r in topology.residues() if not is_reserved_name(r.name)]
     if is_reserved_name(name):
         raise InputError(
@@ -266,8 +276,9 @@ def select_residue(topology: Any, selection: str) -> Any:
         listing = ", ".join(describe_residue(r) for r in candidates[:12]) or "no residue that could be a ligand"
         raise InputError(f"ligand {selection!r} not found; the structure holds {listing}")
     if len(found) > 1:
-        listing = ", ".join(describe_residue(r) for r in found[:12])
-        raise InputError(f"ligand {selection!r} found {len(found)} times ({listing}); choose one as NAME:CHAIN:NUMBER")
+        names = [describe_residue(r) for r in found]
+        remedy = "give each a chain or number of its own" if len(place) == 2 else "choose one as NAME:CHAIN:NUMBER"
+        raise InputError(f"ligand {selection!r} found {len(found)} times ({', '.join(names[:12])}); {remedy}")
     return found[0]
 
 
@@ -310,6 +321,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
         for atom in hydrogens:  # no CONECT records: a hydrogen belongs to the nearest heavy atom
             parents.setdefault(atom.index, int(np.argmin(np.linalg.norm(pose - xyz[atom.index], axis=1))))
     _check_molecule(describe_residue(residue), len(heavy), bonds)
+    _check_unit(describe_residue(residue), pose, bonds)
     return Ligand(
         name=residue.name,
         atomic_numbers=elements,
@@ -323,6 +335,14 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
         hydrogen_parents=np.array([parents[a.index] for a in hydrogens], dtype=np.int64),
         atom_names=tuple(a.name for a in heavy),
     )
+
+
+def _check_unit(ligand: str, pose: np.ndarray, bonds: np.ndarray) -> None:
+    typical = float(np.median(np.linalg.norm(pose[bonds[:, 0]] - pose[bonds[:, 1]], axis=1))) if len(bonds) else 0.15
+    if typical > 4 * _LONGEST_BOND_NM:
+        raise InputError(f"ligand {ligand}: its bonds are {typical:.2f} nm long: give nm, these may be in A")
+    if typical < _SHORTEST_BOND_NM:
+        raise InputError(f"ligand {ligand}: its bonds are {typical:.3f} nm long: give real positions in nm")
 
 
 def _read_bonds(
@@ -380,9 +400,8 @@ def _read_sdf(
         notes: Receives a line if the order is another, or the file holds more than one molecule.
     """
     molecule = read_sdf(path)
-    n_molecules = path.read_text(errors="replace").count("$$$$")
-    if n_molecules > 1:
-        notes.append(f"{path.name}: molecule 1 of {n_molecules} used")
+    if chosen := describe_choice(path):
+        notes.append(f"{path.name}: {chosen} used")
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
     found = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], dtype=np.int64)
     pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]

@@ -239,6 +239,12 @@ def test_bad_arguments_exit_2(words, capsys) -> None:
     assert error.count("\n") == 1
 
 
+def test_an_empty_argument(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    expect_error(capsys, ["simulate", "--out", ""], "one argument is empty")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_options_are_not_guessed(capsys) -> None:
     """compare has no --force; it must not be taken for --forcefield."""
     with pytest.raises(SystemExit) as caught:

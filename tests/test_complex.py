@@ -232,3 +232,17 @@ class TestSdfInAnotherOrder:
         path = self.write(tmp_path, None, "CC(C)(C#N)c1cc(CCl)nc(O)c1")
         with pytest.raises(TopologyMismatchError, match="other bonds"):
             Complex.from_topology(topology, positions, "LIG", sdf=path)
+
+
+@pytest.mark.parametrize(("factor", "message"), [(10.0, "these may be in A"), (0.0, "give real positions in nm")])
+def test_positions_in_another_unit(factor: float, message: str) -> None:
+    """Plain numbers are nm; those of MDAnalysis are angstrom."""
+    topology, positions = make_topology("CCO")
+    with pytest.raises(InputError, match=message):
+        Complex.from_topology(topology, factor * positions, "LIG")
+
+
+def test_selection_with_too_many_parts() -> None:
+    topology, positions = make_topology("CCO")
+    with pytest.raises(InputError, match="give NAME, NAME:CHAIN or NAME:CHAIN:NUMBER"):
+        Complex.from_topology(topology, positions, "LIG:B:1:zzz")

@@ -253,6 +253,8 @@ def _judge(prop: Property, series: list[Observation], site: BindingSite, same_in
     if len(references) > 1:
         pairs = [(a, b) for k, a in enumerate(references) for b in references[:k]]
         yardstick = float(np.mean([_average(prop, a, b) for a, b in pairs]))
+    elif len(references[0]) < 2:
+        return _leave_open(prop, "the only reference is too short to be cut in two")
     else:
         halves = references[0]
         yardstick = float(np.mean([prop.distance(a, b) for k, a in enumerate(halves) for b in halves[:k]]))

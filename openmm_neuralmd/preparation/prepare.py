@@ -17,6 +17,7 @@ from openmm import Platform, unit
 from openmm.app import Element, PDBFile, Topology
 from rdkit import Chem
 
+from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
@@ -155,7 +156,8 @@ def _read_chemistry(name: str, smiles: str | None, sdf: str | Path | None, fetch
     if smiles is not None:
         return read_smiles(smiles), f"SMILES {smiles}"
     if sdf is not None:
-        return read_sdf(sdf), f"SDF {Path(sdf).name}"
+        molecule, chosen = read_sdf(sdf), describe_choice(sdf)
+        return molecule, f"SDF {Path(sdf).name}" + (f", {chosen}" if chosen else "")
     try:
         return read_component(download_component(name, fetch=fetch)), f"Chemical Component Dictionary {name}"
     except InputError as error:

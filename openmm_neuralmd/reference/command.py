@@ -21,6 +21,7 @@ from openmm_neuralmd.reference.directory import (
 )
 from openmm_neuralmd.reference.energies import compare_energies, require_agreement
 from openmm_neuralmd.reference.gromacs_engine import find_gromacs, run_gromacs
+from openmm_neuralmd.reference.gromacs_files import choose_vacuum_cutoff
 from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, check_solvent_options
 from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
@@ -126,6 +127,8 @@ def _begin(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSy
         timestep_ps=molecules.choose_timestep() if args.timestep is None else args.timestep / 1000.0,
         is_periodic=molecules.is_periodic,
     )
+    if args.engine == "gromacs" and not molecules.is_periodic:
+        choose_vacuum_cutoff(molecules.positions)
     files.clear()
     write_start(files, molecules)
     return molecules, start_record(files, molecules, protocol)

@@ -98,6 +98,18 @@ def test_two_md_runs_by_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert metrics["yardstick"].startswith("halves")
 
 
+def test_a_reference_too_short_to_be_cut_in_two(
+    bundled_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = tmp_path / "short.xtc"
+    mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(POCKET))[:2].save_xtc(str(short))
+    status, errors = run_compare(capsys, bundled_run, "--reference", short, "--top", POCKET, "--out", tmp_path / "out")
+    assert (status, errors) == (0, "")
+    judged = json.loads((tmp_path / "out" / "metrics.json").read_text())["properties"]
+    remarks = [p["remark"] for p in judged.values() if p["yardstick"] is None]
+    assert "the only reference is too short to be cut in two" in remarks
+
+
 def test_a_reference_called_frozen_is_not_the_frozen_ligand(bundled_run: Path, tmp_path: Path) -> None:
     found = []
     for name in ("r1", "frozen"):

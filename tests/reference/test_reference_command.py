@@ -1,6 +1,7 @@
 """``neuralmd reference`` as its user meets it: what it refuses, in one line and with nothing left behind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,14 @@ def test_without_gromacs(
         assert main([*words, *more, "--out", str(tmp_path / "run")]) == 2
         assert "gmx is not on PATH: install GROMACS" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(shutil.which("gmx") is None, reason="apt install gromacs")
+def test_what_gromacs_cannot_hold_is_said_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """4G3E in vacuum; an earlier run in the folder stays."""
+    run = tmp_path / "run"
+    assert main(["reference", "--engine", "gromacs", "--solvent", "none", "--quiet", "--out", str(run)]) == 2
+    assert "too large for a GROMACS run in vacuum" in capsys.readouterr().err
+    assert not run.exists()
