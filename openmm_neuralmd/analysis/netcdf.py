@@ -1,4 +1,7 @@
-"""Amber NetCDF files that end before their header says: their whole frames, through mdtraj's reader."""
+"""Amber NetCDF files, whose header promises frames that a cut file lacks: their whole frames, by mdtraj's reader.
+
+With the package netCDF4 mdtraj invents what lies beyond the end, without it it opens no such file.
+"""
 
 import os
 from pathlib import Path
@@ -31,7 +34,7 @@ class _CutFile(netcdf_file):
         return max(0, min(self.promised, size // self._recsize))
 
 
-def open_cut_netcdf(path: Path) -> tuple[Any, int]:
+def open_netcdf(path: Path) -> tuple[Any, int]:
     """An mdtraj file object that ends with the last whole frame, and the number of frames its header promises.
 
     Raises:

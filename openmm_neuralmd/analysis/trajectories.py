@@ -15,7 +15,7 @@ from typing import Any
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.netcdf import open_cut_netcdf
+from openmm_neuralmd.analysis.netcdf import open_netcdf
 from openmm_neuralmd.analysis.topologies import describe_error, load_topology
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.files import give_ascii_path
@@ -194,12 +194,12 @@ def _open(path: Path, name: str) -> tuple[Any, int]:
     try:
         with warnings.catch_warnings(), _silence():
             warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
-            try:
-                file, promised = mdtraj.open(name), 0
-            except Exception:
-                if path.suffix.lower() not in (".nc", ".netcdf", ".ncdf"):
-                    raise
-                file, promised = open_cut_netcdf(path)
+            file, promised = None, 0
+            if path.suffix.lower() in (".nc", ".netcdf", ".ncdf"):
+                with contextlib.suppress(Exception):  # NetCDF 4, which only mdtraj can try
+                    file, promised = open_netcdf(path)
+            if file is None:
+                file = mdtraj.open(name)
     except Exception as error:
         raise InputError(
             f"{path}: cannot be read as a trajectory: {describe_error(error)}; give a whole file of {_FORMATS}"

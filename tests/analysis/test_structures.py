@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 
 import mdtraj
@@ -135,6 +136,9 @@ class TestGro:
             load_structure(tmp_path / "md.gro", "LIG")
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("MDAnalysis").split(".")[:2])) < (2, 10), reason="MDAnalysis 2.10 (Python 3.11)"
+)
 def test_tpr_has_coordinates_and_bonds() -> None:
     pytest.importorskip("MDAnalysis")
     found, tiny = load_structure(DATA / "tiny.tpr", "LIG"), make_complex()
