@@ -104,7 +104,9 @@ SCHEMES = {
 class NeuralMDIntegrator(mm.CustomIntegrator):
     """Steps of ``snapshot_interval / steps_per_snapshot`` ps with the learned force alone.
 
-    Forces in other groups are not evaluated, and barostats and thermostats do not act.
+    Forces in other groups are not evaluated, and barostats and thermostats do not act. With noise the vibration is part
+    of the state: checkpoints and ``saveState`` keep it, positions and velocities alone do not (the next path then
+    differs by some 0.01 A, as if positions had been given by hand).
 
     Args:
         force: The force after ``add_to`` or ``addForce`` (its force group is built into the program), or a System that
