@@ -95,8 +95,9 @@ class Vibration(nn.Module):
         beyond = (there - errors).unsqueeze(-1) - jacobian @ drawn
         pull = jacobian.transpose(1, 2) @ (beyond / spreads[:, None] ** 2)
         bend = torch.cholesky_solve(pull, factor)
-        furthest = bend.reshape(positions.shape).square().sum(2).amax(1).sqrt().clamp(min=self.largest_bend)
-        shorter = (self.largest_bend / furthest).sqrt().reshape(-1, 1, 1)
+        limit = self.largest_bend**2
+        furthest = bend.reshape(positions.shape).square().sum(2).amax(1).clamp(min=limit)
+        shorter = (limit / furthest).pow(0.25).reshape(-1, 1, 1)  # bends go with the square of draws
         return (shorter * (drawn - shorter * bend)).reshape(positions.shape).to(positions.dtype)
 
     def draw(self, factor: Tensor, normals: Tensor) -> Tensor:
