@@ -1,6 +1,7 @@
 """Texts that come in, gzipped or not, folders that results go to, and names that every reader takes."""
 
 import gzip
+import io
 import os
 import tempfile
 import zlib
@@ -22,7 +23,8 @@ def read_text(path: str | Path) -> str:
         raise InputError(f"{path}: no such file")
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix.lower() == ".gz" else content).decode()
+        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        return io.TextIOWrapper(io.BytesIO(content), "utf-8").read()  # line ends of every system
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is no text (compressed files must end in .gz)") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -36,16 +38,22 @@ def find_format(path: str | Path) -> str:
 
 
 @contextmanager
-def give_ascii_path(path: str | Path) -> Iterator[str]:
-    """A name of ASCII alone for a file, which need not exist yet: its own, or a link to it while the context lasts.
+def give_ascii_path(path: str | Path, *, write: bool = False) -> Iterator[str]:
+    """A name of ASCII alone for a file: its own, or a link to it while the context lasts.
 
     mdtraj's readers and writers of XTC, TRR and DCD take no other.
+
+    Args:
+        path: The file.
+        write: Whether it will be written; a file that is there goes, because writers would replace the link instead.
     """
     path = Path(path)
+    if write:
+        path.unlink(missing_ok=True)
     if str(path).isascii():
         yield str(path)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=None if tempfile.gettempdir().isascii() else "/tmp") as folder:
         link = Path(folder) / f"file{path.suffix}"
         link.symlink_to(path.absolute())
         yield str(link)

@@ -110,14 +110,17 @@ def compare(
     if not references:
         raise InputError("no reference: give at least one MD trajectory (--reference)")
     for o in (run, *references):
-        if o.n_frames < MIN_FRAMES:
-            raise InputError(f"{o.source}: {o.n_frames} frame; at least {MIN_FRAMES} are needed to compare motion")
+        if o.n_intervals < MIN_FRAMES:
+            raise InputError(
+                f"{o.source}: {o.n_intervals} frame; at least {MIN_FRAMES} are needed to compare motion, beside "
+                "the start"
+            )
     notes = [f"{o.label}: {note}" for o in (run, *references) for note in o.notes]
     series, interval = align_intervals([run, *references, frozen])
     too_short = [o for o in (run, *references) if not _covers(o, series)]
     if too_short:
         notes.append(
-            ", ".join(f"{o.label} covers {o.n_frames * o.interval:g} ps" for o in too_short)
+            ", ".join(f"{o.label} covers {o.length:g} ps" for o in too_short)
             + f", too little beside frames {max(o.interval for o in series):g} ps apart: no motion is compared."
         )
     elif interval is None:
@@ -168,13 +171,13 @@ def align_intervals(series: Sequence[Observation]) -> tuple[list[Observation], f
     fits = all(
         abs(s * o.interval - longest) <= INTERVAL_TOLERANCE * longest for s, o in zip(strides, series, strict=True)
     )
-    thinned = [o.resample(s) if o.n_frames // s >= MIN_FRAMES else o for s, o in zip(strides, series, strict=True)]
+    thinned = [o.resample(s) if o.n_intervals // s >= MIN_FRAMES else o for s, o in zip(strides, series, strict=True)]
     return thinned, longest if fits and all(_covers(o, series) for o in series) else None
 
 
 def _covers(o: Observation, series: Sequence[Observation]) -> bool:
     """Whether a series is at least ``MIN_FRAMES`` of the longest interval long."""
-    return o.n_frames // max(1, round(max(s.interval for s in series) / o.interval)) >= MIN_FRAMES
+    return o.n_intervals // max(1, round(max(s.interval for s in series) / o.interval)) >= MIN_FRAMES
 
 
 def _name(title: str) -> str:

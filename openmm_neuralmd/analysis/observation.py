@@ -97,6 +97,16 @@ class Observation:
         return len(self.positions)
 
     @property
+    def n_intervals(self) -> int:
+        """Frames after the start."""
+        return self.n_frames - self.starts_at_zero
+
+    @property
+    def length(self) -> float:
+        """Time from the start to the last frame [ps]."""
+        return self.interval * self.n_intervals
+
+    @property
     def times(self) -> np.ndarray:
         """Time of each frame since the start [ps]."""
         return self.interval * (np.arange(self.n_frames) + (not self.starts_at_zero))

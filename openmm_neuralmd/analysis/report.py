@@ -233,7 +233,7 @@ def _describe_data(comparison: Comparison, speeds: dict[str, float]) -> str:
                 f"{escape(o.label)}<small>{escape(o.source)}</small>",
                 str(o.n_frames),
                 f"{o.interval:g}",
-                f"{o.n_frames * o.interval / 1000.0:.2f}",
+                f"{o.length / 1000.0:.2f}",
                 speed,
             ]
         )

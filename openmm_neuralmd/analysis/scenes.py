@@ -42,17 +42,20 @@ def write_scenes(series: list[Observation], ligand: str, folder: str | Path) -> 
         What was written.
     """
     folder = Path(folder)
-    scenes, written = [], []
+    scenes: list[Scene] = []
+    written: list[Path] = []
     for k, o in enumerate(series):
         if o.view is None:
             continue
         name = "".join(c if c.isascii() and c.isalnum() else "_" for c in o.label)
+        if name in {s.label for s in scenes}:
+            name = f"{name}_{k}"
         scene = Scene(name, f"{name}.pdb", f"{name}.xtc", get_color(k))
         frames = mdtraj.Trajectory(
             o.view.xyz, _rename_ligand(o.view.topology, ligand), time=np.asarray(o.view.time, dtype=np.float32)
         )
         frames[0].save_pdb(str(folder / scene.topology))
-        with give_ascii_path(folder / scene.trajectory) as target:
+        with give_ascii_path(folder / scene.trajectory, write=True) as target:
             frames.save_xtc(target)
         scenes.append(scene)
         written += [folder / scene.topology, folder / scene.trajectory]

@@ -151,7 +151,7 @@ def _explain(
 ) -> tuple[str, ...]:
     notes = []
     for c in columns:
-        length = f"{c.n_frames} frames, {c.interval:g} ps apart ({c.n_frames * c.interval / 1000:.2f} ns)"
+        length = f"{c.n_frames} frames, {c.interval:g} ps apart ({c.length / 1000:.2f} ns)"
         source = "bundled MD replica, OpenMM, Amber14 and GAFF2, 300 K" if c in replicas else c.source
         notes.append(f"{c.label}: {source}" + ("" if c.label in ("frozen", "mean") else f"; {length}"))
         notes += [f"  note: {note}" for note in c.notes]

@@ -23,6 +23,7 @@ from openmm_neuralmd.files import give_ascii_path
 CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
 _FORMATS = "DCD, XTC, TRR, NetCDF or HDF5"
+_SAME_TIME = 1e-3  # of an interval
 _TIMED = (".xtc", ".trr", ".nc", ".netcdf", ".ncdf", ".h5", ".hdf5")  # formats that carry times
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
@@ -132,7 +133,10 @@ def open_trajectory(
     first = next(_read_chunks(path, topology, None, notes, size=2), None)
     if first is None or len(first) == 0:
         raise InputError(f"{path}: holds no complete frame; give a finished trajectory")
-    starts_at_zero = interval is None and path.suffix.lower() in _TIMED and float(first.time[0]) == 0.0
+    starts_at_zero = False
+    if path.suffix.lower() in _TIMED and len(first) > 1 and float(first.time[0]) == 0.0:
+        told = float(first.time[1])  # 1 where mdtraj wrote frame numbers, which are no times
+        starts_at_zero = interval is None or abs(told - interval) < _SAME_TIME * interval
     if interval is None:
         interval = _read_interval(path, first)
     return TrajectoryFile(

@@ -269,7 +269,7 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
     molecules, place = find_molecules(raw.topology, start, None), start.mean(axis=0)
     pocket = np.arange(raw.topology.n_atoms)
     temporary = files.trajectory.with_name(f".tmp-{files.trajectory.name}")
-    with give_ascii_path(temporary) as name, mdtraj.open(name, "w") as target:
+    with give_ascii_path(temporary, write=True) as name, mdtraj.open(name, "w") as target:
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
             make_whole(chunk, molecules, pocket, source.name)
             if chunk.unitcell_vectors is not None:

@@ -155,7 +155,7 @@ class LigandComputation:
         if box is not None:
             positions = self._image.restore(positions, box)
         stage = int(parameters[STAGE_PARAMETER])
-        if stage == Stage.ACCELERATION and len(landmarks) > 0:
+        if stage != Stage.FORCE and len(landmarks) > 0:
             self._check_protein(landmarks, box, step)
         if stage == Stage.PROJECTION:
             return self._compute_displacement(positions, step)

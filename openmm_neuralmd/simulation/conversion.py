@@ -55,7 +55,11 @@ def write_copies(files: RunFiles, formats: Sequence[str], *, interval: float) ->
 def _convert(files: RunFiles, name: str, target: str, interval: float) -> None:
     topology = mdtraj.load_topology(str(files.topology))
     frames = read_dcd_frames(files.trajectory, topology.n_atoms)
-    with warnings.catch_warnings(), give_ascii_path(target) as ascii_target, closing(_open(name, ascii_target)) as file:
+    with (
+        warnings.catch_warnings(),
+        give_ascii_path(target, write=True) as ascii_target,
+        closing(_open(name, ascii_target)) as file,
+    ):
         if name == "h5":
             file.topology = topology
         for first in range(0, len(frames), _CHUNK):

@@ -98,6 +98,7 @@ class NeuralMDForce(mm.PythonForce):
         self._parameters = {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: default_timestep}
         super().__init__(self.computation, self._parameters, self.computation.particles)
         self._drift_group: int | None = None
+        self._has_integrator = False
         self.setName(FORCE_NAME)
         self.setForceGroup(_N_FORCE_GROUPS - 1)
         self.setUsesPeriodicBoundaryConditions(read_box(self.complex.topology) is not None)
@@ -111,12 +112,17 @@ class NeuralMDForce(mm.PythonForce):
             What is held fixed, printable.
 
         Raises:
-            InputError: If this force is in a System already, the System has a barostat, thermostat, motion remover or
-                another NeuralMDForce, or no force group is free.
+            InputError: If this force is in a System already, or an integrator was made for it; or if the System has a
+                barostat, thermostat, motion remover or another NeuralMDForce, or no force group is free.
             TopologyMismatchError: If the System's particles are not the complex's atoms.
         """
-        if not self.thisown:
+        if self.held is not None or not self.thisown:
             raise InputError("this NeuralMDForce is in a System already; make another one for another System")
+        if self._has_integrator:
+            raise InputError(
+                "a NeuralMDIntegrator was made for this NeuralMDForce before add_to, which changes what it must do: "
+                "make the force anew, then add_to, then the integrator"
+            )
         forces = list(system.getForces())
         _refuse_movers(forces)
         check_ligand(system, self.complex)
@@ -142,7 +148,17 @@ class NeuralMDForce(mm.PythonForce):
         return self.held
 
     def get_step_settings(self) -> StepSettings:
-        """What ``NeuralMDIntegrator`` must know."""
+        """What ``NeuralMDIntegrator`` must know; it stays so from then on.
+
+        Raises:
+            InputError: If the System was given constraints after ``add_to``.
+        """
+        self._has_integrator = True
+        if self.held is not None and self._system.getNumConstraints():
+            raise InputError(
+                f"the System has {self._system.getNumConstraints()} constraints that were added after add_to, which "
+                "removes them: they cannot act among held particles; remove them"
+            )
         return self.computation.get_step_settings(
             self.getForceGroup(), drift_group=self._drift_group, is_held=self.held is not None
         )
@@ -168,7 +184,9 @@ def read_step_settings(system: mm.System) -> StepSettings:
         raise InputError("the System holds no NeuralMDForce: add one with force.add_to(system)")
     content = ElementTree.fromstring(mm.XmlSerializer.serialize(force)).get("function", "")
     computation: LigandComputation = pickle.loads(bytes.fromhex(content))
-    is_held = any(system.getParticleMass(i)._value == 0.0 for i in range(system.getNumParticles()))
+    # add_to leaves no constraint; with one, GPU platforms would not bear what a held System's program does
+    is_free = system.getNumConstraints() > 0
+    is_held = not is_free and any(system.getParticleMass(i)._value == 0.0 for i in range(system.getNumParticles()))
     drift_group = None if drift is None else drift.getForceGroup()
     return computation.get_step_settings(force.getForceGroup(), drift_group=drift_group, is_held=is_held)
 

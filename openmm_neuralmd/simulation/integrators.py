@@ -123,8 +123,6 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         self, force: NeuralMDForce | mm.System, *, scheme: str | None = None, steps_per_snapshot: int | None = None
     ) -> None:
         settings = read_step_settings(force) if isinstance(force, mm.System) else force.get_step_settings()
-        self._force = None if isinstance(force, mm.System) else force
-        self._settings = settings
         self.scheme = check_scheme(scheme or settings.scheme, has_noise=settings.has_noise)
         steps = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
         self.steps_per_snapshot = check_steps_per_snapshot(steps)
@@ -157,11 +155,8 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         Raises:
             NonFiniteStateError: If positions or forces become NaN or infinite.
             ProjectionError: If bonds cannot be brought back.
-            InputError: If the protein is not where it was when the force was made, or the force was added to its System
-                after this integrator was made.
+            InputError: If the protein is not where it was when the force was made.
         """
-        if self._force is not None and self._force.get_step_settings() != self._settings:
-            raise InputError("the force was added to its System after this integrator was made: make it after add_to")
         LigandComputation.last_error, LigandComputation.last_step = None, 0
         try:
             super().step(steps)

@@ -96,8 +96,10 @@ def run_replicas(
 def _give_each(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
         return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
-    except ValueError as error:
-        raise InputError(f"{name} of shape {np.shape(values)}: give {shape}, (seeds, heavy atoms, 3)") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} cannot be used ({error}): give numbers of shape {shape}, (seeds, atoms, 3)"
+        ) from error
 
 
 def make_dynamics(model: BoundModel) -> Dynamics:

@@ -61,8 +61,8 @@ def hold_surroundings(system: mm.System, complex_: Complex) -> HeldFixed:
 
     Forces stay. Constraints go, all of them: OpenMM refuses those between a massive and a massless particle, and its
     solvers diverge at coarse steps (use the bond projection). Those among what is held do nothing, but where one is
-    left, GPU platforms evaluate forces at positions from before the step: what an integrator does to positions reaches
-    forces only when it constrains them (OpenMM 8.6.1).
+    left and the program constrains positions (``NeuralMDIntegrator``'s does, for the hydrogens), GPU platforms evaluate
+    forces at positions from before the step: changes reach forces only when they are constrained (OpenMM 8.6.1).
 
     Raises:
         TopologyMismatchError: As in ``check_ligand``.

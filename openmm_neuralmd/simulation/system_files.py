@@ -1,5 +1,6 @@
 """Systems that somebody serialized."""
 
+import re
 from pathlib import Path
 
 import openmm as mm
@@ -16,7 +17,7 @@ def read_system(path: str | Path) -> mm.System:
             in it.
     """
     text = read_text(path)
-    if "PythonForce" in text:
+    if re.search(r"Python\w*Force", text):
         raise InputError(f"{path}: holds a PythonForce; give the System without it (--system)")
     try:
         system = mm.XmlSerializer.deserialize(text)

@@ -57,8 +57,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "validate_every", "patience", "rollout"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: give 1 or more")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)!r}: give 1 or more")
         for name in ("learning_rate", "gradient_clip"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} {getattr(self, name):g}: give a number above 0")
@@ -134,9 +134,6 @@ class Trainer:
     ) -> None:
         if kind not in OBJECTIVES:
             raise InputError(f"kind {kind!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
-        for name in ("iterations", "batch_size", "rollout", "validate_every", "patience"):
-            if getattr(settings, name) < 1:
-                raise InputError(f"{name} is {getattr(settings, name)}; give 1 or more")
         self.net, self.kind, self.device = net.to(device), kind, device
         self.complexes = [c.to(device) for c in complexes]
         self.windows = [(k, w) for k, c in enumerate(complexes) for w in c.training]

@@ -110,6 +110,34 @@ def test_a_reference_too_short_to_be_cut_in_two(
     assert "the only reference is too short to be cut in two" in remarks
 
 
+def test_two_frames_of_which_one_is_the_start(
+    bundled_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = tmp_path / "short.xtc"
+    frames = mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(POCKET))[:2]
+    frames.time = np.array([0.0, 80.0])
+    frames.save_xtc(str(short))
+    status, errors = run_compare(capsys, bundled_run, "--reference", short, "--top", POCKET, "--out", tmp_path / "out")
+    assert status == 2
+    assert "1 frame; at least 2 are needed to compare motion, beside the start" in errors
+
+
+def test_names_that_are_not_ascii(bundled_run: Path, tmp_path: Path) -> None:
+    """Every series has a scene of its own, and a second comparison replaces the first one's files."""
+    references = [tmp_path / "運行.xtc", tmp_path / "参考.xtc"]
+    words = ["compare", bundled_run, "--reference", references[0], "--reference", references[1], "--top", POCKET]
+    for first, second in (("r1", "r2"), ("r2", "r1")):
+        for name, path in zip((first, second), references, strict=True):
+            path.write_bytes(get_bundled_path(f"{name}_pocket.xtc").read_bytes())
+        outs = [tmp_path / "Übersicht", tmp_path / f"plain {first}"]
+        for out in outs:
+            assert main([str(w) for w in (*words, "--out", out)]) == 0
+        scenes = [sorted(out.glob("*.xtc")) for out in outs]
+        assert [p.name for p in scenes[0]] == ["NeuralMD.xtc", "__.xtc", "___2.xtc"]
+        assert [p.read_bytes() for p in scenes[0]] == [p.read_bytes() for p in scenes[1]]
+        assert scenes[0][1].read_bytes() != scenes[0][2].read_bytes()
+
+
 def test_a_reference_called_frozen_is_not_the_frozen_ligand(bundled_run: Path, tmp_path: Path) -> None:
     found = []
     for name in ("r1", "frozen"):

@@ -1,5 +1,7 @@
 """NeuralMDForce: the right force, in any System, with noise that is nobody else's, and errors that arrive."""
 
+import copy
+import pickle
 import traceback
 from dataclasses import replace
 
@@ -239,17 +241,36 @@ class TestPeriodicImages:
 
 
 class TestExistingSystems:
-    def test_integrator_made_too_early_is_refused(self, tiny_complex, platform) -> None:
+    def test_integrator_made_too_early_is_refused(self, tiny_complex) -> None:
         """Force group 31 is taken: the force gets another one, which the integrator's program does not name."""
         system = build_free_system(tiny_complex)
         system.getForce(0).setForceGroup(31)
+        before = mm.XmlSerializer.serialize(system)
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
-        integrator = NeuralMDIntegrator(force)
+        NeuralMDIntegrator(force)
+        with pytest.raises(InputError, match="then add_to, then the integrator"):
+            force.add_to(system)
+        assert mm.XmlSerializer.serialize(system) == before
+
+    def test_constraints_added_later_are_refused(self, tiny_complex) -> None:
+        system = build_free_system(tiny_complex)
+        force = NeuralMDForce(tiny_complex, make_double(tiny_complex))
         force.add_to(system)
-        context = make_context(system, tiny_complex, integrator, platform)
-        with pytest.raises(InputError, match="make it after add_to"):
-            integrator.step(1)
-        del context
+        system.addConstraint(0, 1, 0.15)
+        with pytest.raises(InputError, match="1 constraints that were added after add_to"):
+            NeuralMDIntegrator(force)
+
+    @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+    def test_copies_of_an_integrator_step_alike(self, duplicate, tiny_complex, platform) -> None:
+        force = NeuralMDForce(tiny_complex, make_double(tiny_complex, amplitude=0.3))
+        system = build_free_system(tiny_complex)
+        force.add_to(system)
+        integrator = NeuralMDIntegrator(force)
+        paths = [
+            collect_path(make_context(system, tiny_complex, i, platform), 3)
+            for i in (duplicate(integrator), integrator)
+        ]
+        assert np.array_equal(*paths)
 
     def test_force_of_another_system_is_refused(self, tiny_complex) -> None:
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex))

@@ -10,6 +10,7 @@ from openmm import Platform
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import NonFiniteStateError
+from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas
@@ -81,7 +82,7 @@ def test_hydrogens_follow_and_files_are_whole(tiny_complex: Complex, any_platfor
 
 
 def test_constraints_of_the_surroundings_do_not_reach_the_path(tiny_complex: Complex, any_platform: Platform) -> None:
-    """With a constraint anywhere GPU platforms evaluate forces where atoms were before a step of the program."""
+    """With a constraint left, and one command that applies it, GPU platforms evaluate forces at earlier positions."""
     model = make_double(tiny_complex, amplitude=0.3, friction=0.5)
     system = mm.System()
     for atom in tiny_complex.topology.atoms():
@@ -90,6 +91,24 @@ def test_constraints_of_the_surroundings_do_not_reach_the_path(tiny_complex: Com
     force = NeuralMDForce(tiny_complex, model)
     force.add_to(system)
     context = mm.Context(system, NeuralMDIntegrator(force), any_platform)
+    context.setPositions(tiny_complex.positions)
+    context.getIntegrator().step(5)
+    found = context.getState(positions=True).getPositions(asNumpy=True)._value
+    expected = run_replicas(tiny_complex, model, n_snapshots=5, seeds=[0])[-1, 0]
+    np.testing.assert_allclose(found[tiny_complex.ligand.atom_indices], expected, rtol=0, atol=1e-5)
+
+
+def test_a_system_that_is_not_held_may_have_constraints(
+    tiny_complex: Complex, any_platform: Platform, model_files: dict[str, Path]
+) -> None:
+    """The force only added, a massless particle elsewhere, the integrator made for the System as after XML."""
+    model = load_model(model_files["ode"]).bind(tiny_complex)
+    system = mm.System()
+    for k, atom in enumerate(tiny_complex.topology.atoms()):
+        system.addParticle(0.0 if k == 5 else atom.element.mass)
+    system.addConstraint(0, 1, float(np.linalg.norm(tiny_complex.positions[0] - tiny_complex.positions[1])))
+    system.addForce(NeuralMDForce(tiny_complex, model))
+    context = mm.Context(system, NeuralMDIntegrator(system), any_platform)
     context.setPositions(tiny_complex.positions)
     context.getIntegrator().step(5)
     found = context.getState(positions=True).getPositions(asNumpy=True)._value
