@@ -10,6 +10,7 @@ from openmm import Platform
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import NonFiniteStateError
+from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
@@ -81,21 +82,30 @@ def test_hydrogens_follow_and_files_are_whole(tiny_complex: Complex, any_platfor
     np.testing.assert_allclose(lengths, np.broadcast_to(before, lengths.shape), rtol=0, atol=1e-5)
 
 
+def make_constrained_system(complex_: Complex) -> mm.System:
+    system = mm.System()
+    for atom in complex_.topology.atoms():
+        system.addParticle(atom.element.mass)
+    system.addConstraint(0, 1, float(np.linalg.norm(complex_.positions[0] - complex_.positions[1])))
+    return system
+
+
+def check_path(complex_: Complex, model: ModelDouble | BoundModel, context: mm.Context) -> None:
+    """Five steps lead where they lead without OpenMM."""
+    context.setPositions(complex_.positions)
+    context.getIntegrator().step(5)
+    found = context.getState(positions=True).getPositions(asNumpy=True)._value
+    expected = run_replicas(complex_, model, n_snapshots=5, seeds=[0])[-1, 0]
+    np.testing.assert_allclose(found[complex_.ligand.atom_indices], expected, rtol=0, atol=1e-5)
+
+
 def test_constraints_of_the_surroundings_do_not_reach_the_path(tiny_complex: Complex, any_platform: Platform) -> None:
     """With a constraint left, and one command that applies it, GPU platforms evaluate forces at earlier positions."""
     model = make_double(tiny_complex, amplitude=0.3, friction=0.5)
-    system = mm.System()
-    for atom in tiny_complex.topology.atoms():
-        system.addParticle(atom.element.mass)
-    system.addConstraint(0, 1, float(np.linalg.norm(tiny_complex.positions[0] - tiny_complex.positions[1])))
+    system = make_constrained_system(tiny_complex)
     force = NeuralMDForce(tiny_complex, model)
     force.add_to(system)
-    context = mm.Context(system, NeuralMDIntegrator(force), any_platform)
-    context.setPositions(tiny_complex.positions)
-    context.getIntegrator().step(5)
-    found = context.getState(positions=True).getPositions(asNumpy=True)._value
-    expected = run_replicas(tiny_complex, model, n_snapshots=5, seeds=[0])[-1, 0]
-    np.testing.assert_allclose(found[tiny_complex.ligand.atom_indices], expected, rtol=0, atol=1e-5)
+    check_path(tiny_complex, model, mm.Context(system, NeuralMDIntegrator(force), any_platform))
 
 
 def test_a_system_that_is_not_held_may_have_constraints(
@@ -103,17 +113,10 @@ def test_a_system_that_is_not_held_may_have_constraints(
 ) -> None:
     """The force only added, a massless particle elsewhere, the integrator made for the System as after XML."""
     model = load_model(model_files["ode"]).bind(tiny_complex)
-    system = mm.System()
-    for k, atom in enumerate(tiny_complex.topology.atoms()):
-        system.addParticle(0.0 if k == 5 else atom.element.mass)
-    system.addConstraint(0, 1, float(np.linalg.norm(tiny_complex.positions[0] - tiny_complex.positions[1])))
+    system = make_constrained_system(tiny_complex)
+    system.setParticleMass(5, 0.0)
     system.addForce(NeuralMDForce(tiny_complex, model))
-    context = mm.Context(system, NeuralMDIntegrator(system), any_platform)
-    context.setPositions(tiny_complex.positions)
-    context.getIntegrator().step(5)
-    found = context.getState(positions=True).getPositions(asNumpy=True)._value
-    expected = run_replicas(tiny_complex, model, n_snapshots=5, seeds=[0])[-1, 0]
-    np.testing.assert_allclose(found[tiny_complex.ligand.atom_indices], expected, rtol=0, atol=1e-5)
+    check_path(tiny_complex, model, mm.Context(system, NeuralMDIntegrator(system), any_platform))
 
 
 def test_resumed_gives_the_same_bytes(tiny_complex: Complex, any_platform: Platform, tmp_path: Path) -> None:
