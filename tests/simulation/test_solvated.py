@@ -44,8 +44,10 @@ def test_only_the_ligand_moves_and_the_force_field_stays(solvated: Complex) -> N
     before = [mm.XmlSerializer.serialize(f) for f in system.getForces()]
     model = make_double(solvated, amplitude=0.2, friction=1.0)
     force = NeuralMDForce(solvated, model)
+    n_constraints = system.getNumConstraints()
     held = force.add_to(system)
-    assert held.n_constraints_removed == len(solvated.ligand.hydrogen_indices) == 16
+    assert held.n_constraints_removed == n_constraints == 37445
+    assert held.n_following == len(solvated.ligand.hydrogen_indices) == 16
     assert [mm.XmlSerializer.serialize(f) for f in system.getForces()[:-1]] == before
     integrator = NeuralMDIntegrator(force)
     context = mm.Context(system, integrator, mm.Platform.getPlatformByName("CPU"))
