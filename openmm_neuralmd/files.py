@@ -1,4 +1,4 @@
-"""Texts that come in, gzipped or not, folders that results go to, and names that every reader takes."""
+"""Texts that come in, gzipped or not, files that are replaced whole, and names that every reader takes."""
 
 import gzip
 import io
@@ -35,6 +35,23 @@ def find_format(path: str | Path) -> str:
     """The suffix that tells a file's format, in lower case; .gz does not."""
     path = Path(path)
     return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """A name beside a file, of the same suffix: what is written there replaces the file, or goes if that fails."""
+    temporary = path.with_name(f".tmp.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file only once the new content is complete."""
+    with write_whole(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager

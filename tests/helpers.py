@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import openmm as mm
 import torch
 from openmm import Vec3, unit
 from openmm.app import Element, Topology
@@ -12,6 +13,7 @@ from rdkit.Chem import AllChem
 from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.simulation.rigid import build_rigid_system
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -32,6 +34,18 @@ def make_complex(
     if box is not None:
         topology.setPeriodicBoxVectors([Vec3(box, 0, 0), Vec3(0, box, 0), Vec3(0, 0, box)] * unit.nanometer)
     return Complex.from_topology(topology, positions, "LIG")
+
+
+def build_periodic_system(complex_: Complex, box: np.ndarray) -> mm.System:
+    """The complex with everything but the ligand held, and a periodic force that does nothing; box [nm], (3, 3)."""
+    system = build_rigid_system(complex_)
+    system.setDefaultPeriodicBoxVectors(*box)
+    charges = mm.NonbondedForce()
+    charges.setNonbondedMethod(mm.NonbondedForce.CutoffPeriodic)
+    for _ in range(system.getNumParticles()):
+        charges.addParticle(0, 0.1, 0)
+    system.addForce(charges)
+    return system
 
 
 def make_topology(

@@ -13,7 +13,7 @@ from pathlib import Path
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
 from openmm_neuralmd.analysis.energetics import EnergyModel, compute_energies, plan_energies
 from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
-from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, observe, observe_start
+from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, RESERVED_LABELS, observe, observe_start
 from openmm_neuralmd.analysis.records import collect_metrics, write_records
 from openmm_neuralmd.analysis.report import write_report
 from openmm_neuralmd.analysis.scenes import write_scenes
@@ -23,7 +23,6 @@ from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 
-RESERVED_LABELS = ("frozen", "mean")  # series that every report adds
 _SECONDS_PER_DAY = 86400.0
 
 

@@ -15,6 +15,7 @@ from openmm_neuralmd.analysis.trajectories import TrajectoryFile
 from openmm_neuralmd.analysis.validity import count_clashes
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
+RESERVED_LABELS = ("frozen", "mean")  # of the series that reports and summaries add themselves
 MAX_VIEW_FRAMES = 100
 MAX_KEPT_FRAMES = 40
 _MAX_KEPT_ON_THE_WAY = 8 * MAX_KEPT_FRAMES

@@ -9,7 +9,7 @@ from openmm_neuralmd.analysis.bundled import REPLICAS, TRAINING_FRACTION, load_b
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserstein_distances
 from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
-from openmm_neuralmd.analysis.observation import Observation, observe
+from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, observe
 from openmm_neuralmd.analysis.site import BindingSite, build_site
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
@@ -153,7 +153,7 @@ def _explain(
     for c in columns:
         length = f"{c.n_frames} frames, {c.interval:g} ps apart ({c.length / 1000:.2f} ns)"
         source = "bundled MD replica, OpenMM, Amber14 and GAFF2, 300 K" if c in replicas else c.source
-        notes.append(f"{c.label}: {source}" + ("" if c.label in ("frozen", "mean") else f"; {length}"))
+        notes.append(f"{c.label}: {source}" + ("" if c.label in RESERVED_LABELS else f"; {length}"))
         notes += [f"  note: {note}" for note in c.notes]
     notes.append(
         f"Heavy atoms; protein superposed on the CA atoms of {_PLACES[superpose_on]}; bonds against "

@@ -24,7 +24,8 @@ CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
 _FORMATS = "DCD, XTC, TRR, NetCDF or HDF5"
 _SAME_TIME = 1e-3  # of an interval
-_TIMED = (".xtc", ".trr", ".nc", ".netcdf", ".ncdf", ".h5", ".hdf5")  # formats that carry times
+_NETCDF = (".nc", ".netcdf", ".ncdf")
+_TIMED = (".xtc", ".trr", *_NETCDF, ".h5", ".hdf5")  # formats that carry times
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
 
@@ -199,7 +200,7 @@ def _open(path: Path, name: str) -> tuple[Any, int]:
         with warnings.catch_warnings(), _silence():
             warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
             file, promised = None, 0
-            if path.suffix.lower() in (".nc", ".netcdf", ".ncdf"):
+            if path.suffix.lower() in _NETCDF:
                 with contextlib.suppress(Exception):  # NetCDF 4, which only mdtraj can try
                     file, promised = open_netcdf(path)
             if file is None:

@@ -15,7 +15,6 @@ read when it is asked for, frames in blocks: neither time nor memory depends on 
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
 from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from openmm_neuralmd.files import read_text
+from openmm_neuralmd.files import read_text, write_whole
 from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 FRAME_INTERVAL_PS = 80.0
@@ -226,29 +225,24 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
             raise InputError(f"{name}: ligand {ligand} found {len(residues)} times, expected once")
         ligands[name] = residues[0]
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, trajectory in entries.items():
-                own = ligands[name]
-                chains = [[a for a in c.atoms if a.residue is not own] for c in trajectory.topology.chains]
-                molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(own.atoms)]
-                order = [a for atoms in molecules for a in atoms]
-                group = file.create_group(name)
-                begins = np.cumsum([0, *(len(atoms) for atoms in molecules)])[:-1]
-                for key, values in (
-                    ("atoms_number", [a.element.atomic_number for a in order]),
-                    ("atoms_residue", [codes.get(a.residue.name, LIGAND_CODE) for a in order]),
-                    ("molecules_begin_atom_index", begins),
-                ):
-                    group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
-                xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
-                group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")
-                for key, values in _describe_frames(order, xyz, begins[-1]).items():
-                    group.create_dataset(key, data=values, compression="gzip")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_whole(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, trajectory in entries.items():
+            own = ligands[name]
+            chains = [[a for a in c.atoms if a.residue is not own] for c in trajectory.topology.chains]
+            molecules: list[list[Any]] = [atoms for atoms in chains if atoms] + [list(own.atoms)]
+            order = [a for atoms in molecules for a in atoms]
+            group = file.create_group(name)
+            begins = np.cumsum([0, *(len(atoms) for atoms in molecules)])[:-1]
+            for key, values in (
+                ("atoms_number", [a.element.atomic_number for a in order]),
+                ("atoms_residue", [codes.get(a.residue.name, LIGAND_CODE) for a in order]),
+                ("molecules_begin_atom_index", begins),
+            ):
+                group.create_dataset(key, data=np.array(values, dtype=np.int64), compression="gzip")
+            xyz = trajectory.xyz[:, [a.index for a in order]].astype(np.float64) / NM_PER_ANGSTROM
+            group.create_dataset("trajectory_coordinates", data=xyz, compression="gzip")
+            for key, values in _describe_frames(order, xyz, begins[-1]).items():
+                group.create_dataset(key, data=values, compression="gzip")
 
 
 def _describe_frames(atoms: Sequence[Any], xyz: np.ndarray, begin: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ Loading reads TorchScript's own format and JSON; no Python object is unpickled.
 import hashlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.bound import BoundModel
@@ -351,15 +351,9 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
     missing = [key for key in _REQUIRED if key not in complete]
     if missing:
         raise ModelContractError(f"metadata lacks {', '.join(missing)}")
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with _quiet():
-            scripted = _compile(net.to("cpu", torch.float32), complete["kind"])
-            torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_whole(Path(path)) as temporary, _quiet():
+        scripted = _compile(net.to("cpu", torch.float32), complete["kind"])
+        torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
 
 
 def build_whole_system_module(

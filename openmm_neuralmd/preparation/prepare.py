@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import string
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from rdkit import Chem
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, write_atomically
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
 from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
 from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
@@ -145,9 +144,7 @@ def prepare_complex(
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in zip(PREPARED_FILES, contents, strict=True):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_text(content)
-        os.replace(temporary, folder / name)
+        write_atomically(folder / name, content)
     return Preparation(load_prepared_complex(folder), folder, protocol)
 
 

@@ -14,10 +14,11 @@ import openmm as mm
 
 import openmm_neuralmd
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.simulation.directory import RunFiles
-from openmm_neuralmd.simulation.writers import write_atomically, write_json
+from openmm_neuralmd.simulation.writers import write_json
 
 LOG_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")
 Progress = Callable[[str, float, float], None]

@@ -12,6 +12,7 @@ import numpy as np
 import openmm as mm
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.gromacs_files import (
     format_single_point,
     get_nonbonded,
@@ -27,7 +28,6 @@ from openmm_neuralmd.reference.gromacs_tools import (
 )
 from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.simulation.run import find_platform
-from openmm_neuralmd.simulation.writers import write_atomically
 
 GROMACS_TERMS = {
     "bonds": ("Bond",),

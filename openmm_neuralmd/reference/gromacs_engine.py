@@ -15,7 +15,7 @@ import numpy as np
 from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
 from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.files import give_ascii_path
+from openmm_neuralmd.files import give_ascii_path, write_atomically, write_whole
 from openmm_neuralmd.reference.directory import LOG_COLUMNS, Progress, ReferenceFiles, end_session
 from openmm_neuralmd.reference.energies import compare_energies, require_agreement
 from openmm_neuralmd.reference.gromacs_files import (
@@ -38,7 +38,7 @@ from openmm_neuralmd.reference.gromacs_tools import (
 from openmm_neuralmd.reference.protocol import Phase, Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
-from openmm_neuralmd.simulation.writers import write_atomically, write_json
+from openmm_neuralmd.simulation.writers import write_json
 
 _CHECKPOINT_MINUTES = "1"
 _POLL_S = 0.2
@@ -268,8 +268,11 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
     start = load_start(files)
     molecules, place = find_molecules(raw.topology, start, None), start.mean(axis=0)
     pocket = np.arange(raw.topology.n_atoms)
-    temporary = files.trajectory.with_name(f".tmp-{files.trajectory.name}")
-    with give_ascii_path(temporary, write=True) as name, mdtraj.open(name, "w") as target:
+    with (
+        write_whole(files.trajectory) as temporary,
+        give_ascii_path(temporary, write=True) as name,
+        mdtraj.open(name, "w") as target,
+    ):
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
             make_whole(chunk, molecules, pocket, source.name)
             if chunk.unitcell_vectors is not None:
@@ -277,7 +280,6 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
             half = 0.5 * protocol.interval_ps
             later = chunk[(chunk.time > half) & (chunk.time < protocol.time_ps + half)]
             target.write(later.xyz, time=later.time, box=later.unitcell_vectors)
-    temporary.replace(files.trajectory)
 
 
 def _remove_jumps(chunk: mdtraj.Trajectory, place: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import openmm as mm
 from openmm import unit
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.protocol import (
     FRICTION_PER_PS,
     RESTRAINT_KJ_PER_MOL_NM2,
@@ -25,7 +26,6 @@ from openmm_neuralmd.reference.protocol import (
     Protocol,
 )
 from openmm_neuralmd.reference.system import MolecularSystem
-from openmm_neuralmd.simulation.writers import write_atomically
 
 _KNOWN_FORCES = (
     mm.HarmonicBondForce,

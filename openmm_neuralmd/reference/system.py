@@ -28,6 +28,7 @@ from openmm_neuralmd.complex import (
 )
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.implicit import (
     IMPLICIT_CUTOFF_NM,
     IMPLICIT_SOLVENTS,
@@ -117,9 +118,7 @@ class MolecularSystem:
             (system_path, mm.XmlSerializer.serialize(self.system)),
             (start_path, _format_pdb(self.topology, self.positions)),
         ):
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
-            temporary.replace(path)
+            write_atomically(path, gzip.compress(text.encode(), mtime=0))
 
 
 def convert_box(vectors: Any) -> np.ndarray:

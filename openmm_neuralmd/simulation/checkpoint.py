@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.simulation.writers import write_atomically
+from openmm_neuralmd.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,8 @@ class LigandComputation:
         if box is not None:
             positions = self._image.restore(positions, box)
         stage = int(parameters[STAGE_PARAMETER])
-        if stage != Stage.FORCE and len(landmarks) > 0:
+        asked_first = Stage.ACCELERATION if self._settings["step"]["computes_drift"] else Stage.PROJECTION
+        if stage == asked_first and len(landmarks) > 0:
             self._check_protein(landmarks, box, step)
         if stage == Stage.PROJECTION:
             return self._compute_displacement(positions, step)

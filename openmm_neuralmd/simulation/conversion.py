@@ -4,7 +4,6 @@ The DCD is what a run writes snapshot by snapshot and resumes to the byte; a cop
 neither be cut short nor fall behind.
 """
 
-import os
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ import numpy as np
 from mdtraj.formats import HDF5TrajectoryFile, NetCDFTrajectoryFile, XTCTrajectoryFile
 
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import give_ascii_path
+from openmm_neuralmd.files import give_ascii_path, write_whole
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.writers import read_dcd_frames
 from openmm_neuralmd.units import NM_PER_ANGSTROM
@@ -44,12 +43,8 @@ def write_copies(files: RunFiles, formats: Sequence[str], *, interval: float) ->
     for name in COPY_FORMATS:
         target = files.get_copy(name)
         if name in formats or target.exists():
-            temporary = target.with_name(f".tmp.{target.name}")
-            try:
+            with write_whole(target) as temporary:
                 _convert(files, name, str(temporary), interval)
-                os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
 
 
 def _convert(files: RunFiles, name: str, target: str, interval: float) -> None:

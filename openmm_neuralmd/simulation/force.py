@@ -185,8 +185,8 @@ def read_step_settings(system: mm.System) -> StepSettings:
     content = ElementTree.fromstring(mm.XmlSerializer.serialize(force)).get("function", "")
     computation: LigandComputation = pickle.loads(bytes.fromhex(content))
     # add_to leaves no constraint; with one, GPU platforms would not bear what a held System's program does
-    is_free = system.getNumConstraints() > 0
-    is_held = not is_free and any(system.getParticleMass(i)._value == 0.0 for i in range(system.getNumParticles()))
+    masses = [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
+    is_held = 0.0 in masses and system.getNumConstraints() == 0
     drift_group = None if drift is None else drift.getForceGroup()
     return computation.get_step_settings(force.getForceGroup(), drift_group=drift_group, is_held=is_held)
 

@@ -15,18 +15,12 @@ import numpy as np
 
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _AKMA_PS = 0.04888821  # CHARMM's unit of time, in which DCD headers give the timestep
 _HEADER = struct.Struct("<i4s9if13i80s80s4i")
 _N_FRAMES_AT, _LAST_STEP_AT = 8, 20
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file only once the new content is complete."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

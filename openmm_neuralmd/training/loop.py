@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.solvers.noise import check_seed
 from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
@@ -295,23 +295,22 @@ class Trainer:
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
             writer.writerows(self.history)
-        temporary = self.checkpoint_path.with_suffix(".tmp")
-        torch.save(
-            {
-                "settings": asdict(self.settings),
-                "kind": self.kind,
-                "device": self.device.type,
-                "windows": self.ends,
-                "labels": self.labels,
-                "net": self.net.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "generator": self.generator.get_state(),
-                "step": self.step,
-                "best": self.best,
-                "history": self.history,
-            },
-            temporary,
-        )
-        os.replace(temporary, self.checkpoint_path)
+        with write_whole(self.checkpoint_path) as temporary:
+            torch.save(
+                {
+                    "settings": asdict(self.settings),
+                    "kind": self.kind,
+                    "device": self.device.type,
+                    "windows": self.ends,
+                    "labels": self.labels,
+                    "net": self.net.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "schedule": self.schedule.state_dict(),
+                    "generator": self.generator.get_state(),
+                    "step": self.step,
+                    "best": self.best,
+                    "history": self.history,
+                },
+                temporary,
+            )

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.training.scores import COLUMNS
 
 _JUDGED = ("paper MAE [A]", "energy score [A]", "W RMSD [A]", "W pairs [A]")
@@ -42,9 +42,7 @@ class Evaluation:
             rows = [{"complex": name, **row} for name, each in self.by_complex.items() for row in each]
             files["complexes.csv"] = format_csv(rows, "complex")
         for name, text in files.items():
-            temporary = out / f".{name}.tmp"
-            temporary.write_text(text)
-            os.replace(temporary, out / name)
+            write_atomically(out / name, text)
 
     def format_markdown(self) -> str:
         """The table, what its columns mean, and which rows a trivial prediction beats."""

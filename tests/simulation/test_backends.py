@@ -20,7 +20,7 @@ from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.force import NeuralMDForce, choose_backend, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
-from tests.helpers import SINGLE_PRECISION_A, make_complex
+from tests.helpers import SINGLE_PRECISION_A, build_periodic_system, make_complex
 
 RELATIVE = 1e-4
 
@@ -101,14 +101,8 @@ def test_same_path(backend: str, tiny_complex: Complex, model: BoundModel, platf
 def test_any_periodic_image(backend: str, model_files: dict[str, Path], platform: mm.Platform) -> None:
     complex_ = make_complex(box=4.0)
     force = NeuralMDForce(complex_, load_model(model_files["ode"]), backend=backend)
-    system = build_rigid_system(complex_)
     box = np.array([[4.0, 0, 0], [1.2, 3.9, 0], [-1.2, 1.3, 3.7]])
-    system.setDefaultPeriodicBoxVectors(*box)
-    nonbonded = mm.NonbondedForce()
-    nonbonded.setNonbondedMethod(mm.NonbondedForce.CutoffPeriodic)
-    for _ in range(system.getNumParticles()):
-        nonbonded.addParticle(0, 0.1, 0)
-    system.addForce(nonbonded)
+    system = build_periodic_system(complex_, box)
     force.add_to(system)
     context = mm.Context(system, NeuralMDIntegrator(force), platform)
     ligand = complex_.ligand.atom_indices

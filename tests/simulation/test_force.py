@@ -23,7 +23,7 @@ from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
-from tests.helpers import ModelDouble, make_complex, make_double, make_topology
+from tests.helpers import ModelDouble, build_periodic_system, make_complex, make_double, make_topology
 
 
 def build_free_system(complex_: Complex, *, moved_mass: float = 0.0) -> mm.System:
@@ -37,17 +37,6 @@ def build_free_system(complex_: Complex, *, moved_mass: float = 0.0) -> mm.Syste
         system.addParticle(mass)
         spring.addParticle(k)
     system.addForce(spring)
-    return system
-
-
-def build_periodic_system(complex_: Complex, box: np.ndarray) -> mm.System:
-    system = build_rigid_system(complex_)
-    system.setDefaultPeriodicBoxVectors(*box)
-    charges = mm.NonbondedForce()
-    charges.setNonbondedMethod(mm.NonbondedForce.CutoffPeriodic)
-    for _ in range(system.getNumParticles()):
-        charges.addParticle(0, 0.1, 0)
-    system.addForce(charges)
     return system
 
 
