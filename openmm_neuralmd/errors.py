@@ -23,3 +23,7 @@ class NonFiniteStateError(NeuralMDError, RuntimeError):
 
 class ProjectionError(NeuralMDError, RuntimeError):
     """Bond lengths that could not be brought back; the message names the step and the worst distance."""
+
+
+class StorageError(NeuralMDError, OSError):
+    """A file that cannot be written, as on a full disk; the message names it and what to do."""

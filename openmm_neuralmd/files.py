@@ -1,34 +1,72 @@
 """Texts that come in, gzipped or not, files that are replaced whole, and names that every reader takes."""
 
+import errno
 import gzip
 import io
+import json
 import os
+import secrets
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, StorageError
+
+_LARGEST_TEXT = 4 * 2**30  # bytes, unpacked; a System of a million atoms has 0.5 GB
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: make room, or name a folder on another disk",
+    errno.EDQUOT: "your quota of disk space is used up: make room, or name a folder on another disk",
+    errno.EFBIG: "the file may not grow further (ulimit -f, or the file system's limit): raise it",
+    errno.EROFS: "the file system is read-only: name another folder",
+    errno.EIO: "the disk does not answer as it should: name a folder on another one",
+}
+TEMPORARY_PREFIX = ".tmp-"
+_LONGEST_SUFFIX = 20  # bytes
+_PROBE_BYTES = 2**20
 
 
 def read_text(path: str | Path) -> str:
     """What a text file holds; one whose name ends in .gz is unpacked.
 
     Raises:
-        InputError: If it is missing, cut short, or no text.
+        InputError: If it is missing, cut short, no text, or absurdly large.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            content = file.read(_LARGEST_TEXT + 1)
+        if len(content) > _LARGEST_TEXT:
+            raise InputError(f"{path}: holds more than {_LARGEST_TEXT >> 30} GB of text; no structure or System does")
         return io.TextIOWrapper(io.BytesIO(content), "utf-8").read()  # line ends of every system
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is no text (compressed files must end in .gz)") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """What a JSON file holds: names and values.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged, for the message.
+
+    Raises:
+        InputError: If it is missing, no JSON, or something else than names and values.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InputError(f"{path}: damaged, it cannot be read as JSON ({reason}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged, it holds no names with values; {remedy}")
+    return content
 
 
 def find_format(path: str | Path) -> str:
@@ -37,21 +75,128 @@ def find_format(path: str | Path) -> str:
     return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
+def write_fully(file: BinaryIO, content: bytes, path: Path) -> None:
+    """Write all of it to an unbuffered file: one call may write less than it was given, without an error.
+
+    Args:
+        file: Open for writing.
+        content: What to write.
+        path: What errors call the file.
+
+    Raises:
+        StorageError: If the rest cannot be written.
+    """
+    rest = memoryview(content)
+    with tell_storage_errors(path):
+        while rest:
+            rest = rest[file.write(rest) :]
+
+
+def sync_file(file: BinaryIO, path: Path) -> None:
+    """Return once what was written is on the disk, also if the machine goes down; ``path`` as above.
+
+    Raises:
+        StorageError: If the disk did not take it.
+    """
+    with tell_storage_errors(path):
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return once the names in a folder are on the disk; without effect where folders cannot be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with tell_storage_errors(folder):
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # file systems without
+                raise
+        finally:
+            os.close(number)
+
+
+@contextmanager
+def tell_storage_errors(path: str | Path) -> Iterator[None]:
+    """Errors of a full disk and its kin name the file and what to do; others pass.
+
+    Raises:
+        StorageError: In place of such an OSError.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise describe_storage_error(error, path) from error
+
+
+def describe_storage_error(error: OSError, path: str | Path | None = None) -> OSError:
+    """The error with its file and remedy, where it says that something cannot be written; else itself."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    if remedy is None or isinstance(error, StorageError):
+        return error
+    name = path if path is not None else error.filename
+    where = "standard output" if name is None else f"{os.fsdecode(name)}"
+    return StorageError(f"{where}: cannot be written ({os.strerror(error.errno or 0)}): {remedy}")
+
+
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """A name beside a file, of the same suffix: what is written there replaces the file, or goes if that fails."""
-    temporary = path.with_name(f".tmp.{path.name}")
+    """A file beside another, of the same suffix: what is written there replaces that, or goes if it fails.
+
+    Its name is new and nobody else's, so that nothing that stands in the folder is written to. When the context ends
+    the content is on the disk.
+
+    Raises:
+        StorageError: If the disk is full, whatever the code within made of that.
+    """
+    folder = path.parent
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    temporary = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{suffix}"
+    with tell_storage_errors(path):
+        number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        if path.is_file():
+            os.chmod(temporary, path.stat().st_mode & 0o777)
+        os.close(number)
+        try:
+            yield temporary
+        except Exception as error:  # libraries say this in many ways, or not at all
+            found = error if isinstance(error, OSError) and error.errno in _REMEDIES else _find_obstacle(folder)
+            if found is None:
+                raise
+            raise describe_storage_error(found, path) from error
+        with temporary.open("r+b") as file:
+            sync_file(file, path)
+        with tell_storage_errors(path):
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file only once the new content is complete."""
-    with write_whole(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    """Replace a file only once the new content is complete and on the disk.
+
+    Raises:
+        StorageError: If the disk is full; the old file stays.
+    """
+    with write_whole(path) as temporary, temporary.open("r+b", buffering=0) as file:
+        write_fully(file, content.encode() if isinstance(content, str) else content, path)
+
+
+def _find_obstacle(folder: Path) -> OSError | None:
+    """Why a megabyte cannot be written to a folder; None if it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            rest = memoryview(bytes(_PROBE_BYTES))
+            while rest:
+                rest = rest[file.write(rest) :]
+    except OSError as error:
+        return error if error.errno in _REMEDIES else None
+    return None
 
 
 @contextmanager

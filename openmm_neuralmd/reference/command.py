@@ -12,7 +12,10 @@ from typing import Any
 from tqdm import tqdm
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.reference.directory import (
+    Place,
     ReferenceFiles,
     read_protocol,
     read_record,
@@ -26,7 +29,7 @@ from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, check_solvent_
 from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS, MolecularSystem, build_system, load_system
-from openmm_neuralmd.simulation.directory import check_folder
+from openmm_neuralmd.simulation.directory import RunPlace, check_folder
 from openmm_neuralmd.simulation.run import find_platform
 
 ENGINES = ("openmm", "gromacs")
@@ -94,32 +97,39 @@ def run_reference(args: argparse.Namespace) -> None:
         engine = "gromacs" if args.check_energies else args.engine
         check_solvent_options(args.solvent, engine=engine, padding=args.padding, pressure=args.pressure_bar)
     files = ReferenceFiles(args.out, engine=args.engine)
-    if not args.check_energies:
-        check_folder(files, resume=args.resume, overwrite=args.force)
-    if args.resume and not args.check_energies:
-        read_record(files)  # an engine that the run was not made with need not be installed to say so
-    if args.engine == "gromacs" or args.check_energies:
-        find_gromacs()
-    if args.engine == "openmm":
-        find_platform(args.platform)
     if args.check_energies:
         _check_energies(args, files)
         return
-    molecules, record = _resume(args, files) if args.resume else _begin(args, files)
-    protocol = read_protocol(record)
-    bar = _ProgressBar(is_shown=not (args.quiet or args.json))
-    with closing(bar):
-        if args.engine == "openmm":
-            run_openmm(
-                molecules, protocol, files, record, platform=args.platform, threads=args.threads, progress=bar.show
-            )
-        else:
-            run_gromacs(molecules, protocol, files, record, threads=args.threads, progress=bar.show)
+    check_writable(files.folder)
+    with own_folder(files.folder):
+        _run(args, files)
+
+
+def _run(args: argparse.Namespace, files: ReferenceFiles) -> None:
+    check_folder(files, resume=args.resume, overwrite=args.force)
+    if args.resume:
+        read_record(files)  # an engine that the run was not made with need not be installed to say so
+    if args.engine == "gromacs":
+        find_gromacs()
+    else:
+        find_platform(args.platform)
+    molecules, record, place = _resume(args, files) if args.resume else _begin(args, files)
+    try:
+        protocol = read_protocol(record)
+        with closing(_ProgressBar(is_shown=not (args.quiet or args.json))) as bar:
+            if args.engine == "openmm":
+                run_openmm(
+                    molecules, protocol, place, record, platform=args.platform, threads=args.threads, progress=bar.show
+                )
+            else:
+                run_gromacs(molecules, protocol, place, record, threads=args.threads, progress=bar.show)
+    finally:
+        place.leave()
     print(json.dumps(record, indent=2) if args.json else _describe(files, record))
 
 
-def _begin(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSystem, dict[str, Any]]:
-    """A new run: everything is checked and built before anything in the directory is replaced."""
+def _begin(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSystem, dict[str, Any], Place]:
+    """A new run: everything is checked and built before anything is written."""
     molecules = _build(args)
     given = {name: getattr(args, name) for name in _DEFAULTS}
     protocol = Protocol(
@@ -129,12 +139,16 @@ def _begin(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSy
     )
     if args.engine == "gromacs" and not molecules.is_periodic:
         choose_vacuum_cutoff(molecules.positions)
-    files.clear()
-    write_start(files, molecules)
-    return molecules, start_record(files, molecules, protocol)
+    place = RunPlace(files, replaces=bool(files.list_existing()))
+    try:
+        write_start(place.files, molecules)
+        return molecules, start_record(place.files, molecules, protocol), place
+    except BaseException:
+        place.leave()
+        raise
 
 
-def _resume(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSystem, dict[str, Any]]:
+def _resume(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSystem, dict[str, Any], Place]:
     """An earlier run; all its settings but the length stay."""
     record = read_record(files)
     if (
@@ -158,7 +172,8 @@ def _resume(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularS
         record["settings"]["time_ps"] = replace(earlier, time_ps=args.time_ps).time_ps
     record["status"] = "running"
     molecules = load_system(files.system, files.start, ligand=record["ligand"])
-    return replace(molecules, source=record["complex"], force_field=record["force_field"]), record
+    given = replace(molecules, source=record["complex"], force_field=record["force_field"])
+    return given, record, RunPlace(files, replaces=False)
 
 
 def _build(args: argparse.Namespace) -> MolecularSystem:
@@ -182,6 +197,8 @@ def _build(args: argparse.Namespace) -> MolecularSystem:
 def _check_energies(args: argparse.Namespace, files: ReferenceFiles) -> None:
     if args.resume or args.force:
         raise InputError("--check-energies runs nothing: leave out --resume and --force")
+    find_gromacs()
+    find_platform(args.platform)
     comparison = compare_energies(_build(args), threads=args.threads)
     files.folder.mkdir(parents=True, exist_ok=True)
     comparison.write(files.energies)

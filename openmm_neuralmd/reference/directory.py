@@ -1,8 +1,7 @@
 """The directory of a reference run: a run directory as `neuralmd compare` reads it, and what makes the run go on."""
 
 import hashlib
-import json
-import shutil
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -14,12 +13,13 @@ import openmm as mm
 
 import openmm_neuralmd
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import write_atomically
+from openmm_neuralmd.files import read_json, write_atomically
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
-from openmm_neuralmd.simulation.directory import RunFiles
-from openmm_neuralmd.simulation.writers import write_json
+from openmm_neuralmd.simulation.directory import RunFiles, RunPlace, check_sessions, compare_versions
+from openmm_neuralmd.simulation.writers import START_AGAIN, write_json
 
+_log = logging.getLogger(__name__)
 LOG_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")
 Progress = Callable[[str, float, float], None]
 """Called with the phase, and the simulated time of the whole run, equilibration included: done and in all [ps]."""
@@ -58,13 +58,8 @@ class ReferenceFiles(RunFiles):
         found = [*super().list_existing(), *(path for path in others if path.exists())]
         return list(dict.fromkeys(found))
 
-    def clear(self) -> None:
-        """Remove an earlier run, of either engine."""
-        for path in self.list_existing():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+
+Place = RunPlace[ReferenceFiles]
 
 
 def write_start(files: ReferenceFiles, molecules: MolecularSystem) -> None:
@@ -102,20 +97,23 @@ def read_record(files: ReferenceFiles) -> dict[str, Any]:
     """
     if not files.record.is_file():
         raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out --resume")
+    record = read_json(files.record, START_AGAIN)
+    texts = ("engine", "complex", "ligand", "force_field", "system_sha256", "start_sha256")
+    if not all(isinstance(record.get(name), str) for name in texts):
+        raise InputError(f"{files.record}: damaged or not of a reference run; {START_AGAIN}")
+    if record["engine"] != files.engine:
+        raise InputError(f"{files.folder}: the run was made with --engine {record['engine']}; resume with the same")
+    check_sessions(files.record, record)
     try:
-        record = json.loads(files.record.read_text())
-        engine, hashes = record["engine"], (record["system_sha256"], record["start_sha256"])
         read_protocol(record)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{files.record}: damaged or not of a reference run ({error!r}); start again (--force)"
-        ) from error
-    if engine != files.engine:
-        raise InputError(f"{files.folder}: the run was made with --engine {engine}; resume with the same")
-    for path, expected in zip((files.system, files.start), hashes, strict=True):
-        if not path.is_file() or hash_file(path) != expected:
-            raise InputError(f"{path}: missing or changed since the run began; start again (--force)")
-    return dict(record)
+        raise InputError(f"{files.record}: damaged, its settings cannot be used ({error}); {START_AGAIN}") from error
+    for path, name in ((files.system, "system_sha256"), (files.start, "start_sha256")):
+        if not path.is_file() or hash_file(path) != record[name]:
+            raise InputError(f"{path}: missing or changed since the run began; {START_AGAIN}")
+    if not files.topology.is_file():
+        raise InputError(f"{files.topology}: missing; put it back, or {START_AGAIN}")
+    return record
 
 
 def read_protocol(record: dict[str, Any]) -> Protocol:
@@ -131,15 +129,30 @@ def end_session(
     Args:
         files: Of the run.
         record: Changed.
-        status: "finished", "interrupted" or "failed: ...".
+        status: "finished", "interrupted", "interrupted by SIGTERM" or "failed: ...".
         frames: Of production, before and after the session.
         wall: Time that production took [s].
     """
     first, last = frames
-    record["sessions"].append({"from_snapshot": first, "to_snapshot": last, "wall_time_s": round(wall, 3)})
+    session = {"from_snapshot": first, "to_snapshot": last, "wall_time_s": round(wall, 3)}
+    record["sessions"].append({**session, "versions": record["versions"]})
     record["n_snapshots_done"] = last
     record["status"] = status
     write_json(files.record, record)
+
+
+def note_versions(record: dict[str, Any], **more: str) -> None:
+    """Put the versions of this session into the record, and say where they are not those of the last one.
+
+    Args:
+        record: Changed.
+        more: Versions beside those of ``collect_versions``.
+    """
+    now = {**collect_versions(), **more}
+    note = compare_versions(record, now) if record["sessions"] else None
+    if note is not None:
+        _log.warning("note: %s", note)
+    record["versions"] = now
 
 
 def hash_file(path: Path) -> str:

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,16 @@ import numpy as np
 
 from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
 from openmm_neuralmd.analysis.trajectories import open_trajectory
-from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.errors import InputError, NeuralMDError, NonFiniteStateError
 from openmm_neuralmd.files import give_ascii_path, write_atomically, write_whole
-from openmm_neuralmd.reference.directory import LOG_COLUMNS, Progress, ReferenceFiles, end_session
+from openmm_neuralmd.reference.directory import (
+    LOG_COLUMNS,
+    Place,
+    Progress,
+    ReferenceFiles,
+    end_session,
+    note_versions,
+)
 from openmm_neuralmd.reference.energies import compare_energies, require_agreement
 from openmm_neuralmd.reference.gromacs_files import (
     format_minimisation,
@@ -37,6 +46,8 @@ from openmm_neuralmd.reference.gromacs_tools import (
 )
 from openmm_neuralmd.reference.protocol import Phase, Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
+from openmm_neuralmd.signals import hold_signals
+from openmm_neuralmd.simulation.directory import describe_end
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.writers import write_json
 
@@ -50,7 +61,7 @@ _KG_PER_M3_IN_G_PER_ML = 1e-3
 def run_gromacs(
     molecules: MolecularSystem,
     protocol: Protocol,
-    files: ReferenceFiles,
+    place: Place,
     record: dict[str, Any],
     *,
     threads: int | None = None,
@@ -61,9 +72,9 @@ def run_gromacs(
     A new run begins by comparing the energies of its start with OpenMM's; where they disagree nothing is run.
 
     Args:
-        molecules: What to run; ``files`` holds its start already.
+        molecules: What to run; its start is in the directory already.
         protocol: Settings.
-        files: Of the run; GROMACS' own are in ``files.gromacs``.
+        place: Where the run is written; GROMACS' own files are in ``files.gromacs``.
         record: Content of ``run.json``; changed and written.
         threads: Of mdrun; all processors, or OMP_NUM_THREADS, if None.
         progress: Told how far the run is.
@@ -73,29 +84,44 @@ def run_gromacs(
         NonFiniteStateError: If mdrun fails.
     """
     find_gromacs()
-    record["versions"]["gromacs"], record["threads"] = read_version(), threads
-    write_json(files.record, record)
-    run = _Run(molecules, protocol, files, threads, progress)
-    if not (files.gromacs / "index.ndx").is_file():
-        files.gromacs.mkdir(parents=True, exist_ok=True)
-        run.report("checking energies", 0)
-        comparison = compare_energies(molecules, threads=threads)
-        require_agreement(comparison)
-        comparison.write(files.energies)
-        record["energies"] = comparison.as_dict()
-        run.write_inputs()
-    write_json(files.record, record)
-    first, status = min(count_frames(files), protocol.n_frames), "interrupted"
-    try:
-        run.go()
-        status = "finished"
-    except Exception as error:
-        status = f"failed: {error}"
-        raise
-    finally:
-        if (files.gromacs / "production.xtc").is_file():
-            write_results(protocol, files)
-        end_session(files, record, status, (first, min(count_frames(files), protocol.n_frames)), run.wall)
+    _check_length(place.files, protocol)
+    note_versions(record, gromacs=read_version())
+    record["threads"] = threads
+    write_json(place.files.record, record)
+    with hold_signals() as act:
+        run = _Run(molecules, protocol, place, threads, progress, act)
+        if not (run.folder / "index.ndx").is_file():
+            run.folder.mkdir(parents=True, exist_ok=True)
+            run.report("checking energies", 0)
+            comparison = compare_energies(molecules, threads=threads)
+            require_agreement(comparison)
+            comparison.write(place.files.energies)
+            record["energies"] = comparison.as_dict()
+            run.write_inputs()
+        write_json(place.files.record, record)
+        first = count_frames(place.files)
+
+        def end(status: str) -> None:
+            if (run.folder / "production.xtc").is_file():
+                write_results(protocol, place.files)
+            last = min(count_frames(place.files), protocol.n_frames)
+            end_session(place.files, record, status, (first, last), run.wall)
+
+        try:
+            run.go()
+        except BaseException as error:
+            with suppress(NeuralMDError):  # what went wrong first is what matters
+                end(describe_end(error))
+            raise
+        end("finished")
+
+
+def _check_length(files: ReferenceFiles, protocol: Protocol) -> None:
+    done = count_frames(files)
+    if done > protocol.n_frames:
+        raise InputError(
+            f"--time {protocol.time_ps:g}: the run in {files.folder} is {done * protocol.interval_ps:g} ps long already"
+        )
 
 
 def count_frames(files: ReferenceFiles) -> int:
@@ -137,14 +163,20 @@ class _Run:
         self,
         molecules: MolecularSystem,
         protocol: Protocol,
-        files: ReferenceFiles,
+        place: Place,
         threads: int | None,
         progress: Progress | None,
+        act: Callable[[], None],
     ) -> None:
-        self.molecules, self.protocol, self.files = molecules, protocol, files
-        self.folder, self.threads, self.progress = files.gromacs, threads, progress
+        self.molecules, self.protocol, self.place = molecules, protocol, place
+        self.threads, self.progress, self.act = threads, progress, act
         self.phases = protocol.list_phases()
         self.wall = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """Of GROMACS' files; it moves when the run takes the place of an earlier one."""
+        return self.place.files.gromacs
 
     def write_inputs(self) -> None:
         """Topology, structure, run parameters; the index last, as the sign that all is there."""
@@ -209,8 +241,7 @@ class _Run:
         if (self.folder / f"{name}.cpt").is_file() and phase is not None:
             words += ["-cpi", f"{name}.cpt"]
         began = time.perf_counter()
-        output = self.folder / f"{name}.out"
-        with output.open("w") as printed:
+        with (self.folder / f"{name}.out").open("w") as printed:
             process = subprocess.Popen(
                 [find_gromacs(), "-quiet", *words, *format_threads(self.threads)],
                 cwd=self.folder,
@@ -224,6 +255,9 @@ class _Run:
             try:
                 while process.poll() is None:
                     time.sleep(_POLL_S)
+                    self.act()
+                    if name == "production":
+                        self._settle()
                     if phase is not None:
                         self.report(
                             phase.name, phase.first + min(_read_step(self.folder / f"{name}.log"), phase.n_steps)
@@ -235,11 +269,17 @@ class _Run:
                 if phase is not None and phase.name == "production":
                     self.wall += time.perf_counter() - began
         if process.returncode != 0 or not self._is_done(name):
-            raise NonFiniteStateError(
-                f"gmx mdrun failed in {name}: {extract_error(output.read_text(errors='replace'))}"
-            )
+            printed_text = (self.folder / f"{name}.out").read_text(errors="replace")
+            raise NonFiniteStateError(f"gmx mdrun failed in {name}: {extract_error(printed_text)}")
+        if name == "production":
+            self._settle()
         if phase is not None:
             self.report(phase.name, phase.last)
+
+    def _settle(self) -> None:
+        """With the first frame an earlier run goes; mdrun stays in its folder, which is moved."""
+        if self.place.is_beside and count_frames(self.place.files) > 0:
+            self.place.settle()
 
 
 def _die_with_parent() -> None:

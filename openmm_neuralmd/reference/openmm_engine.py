@@ -2,8 +2,8 @@
 
 import copy
 import time
-from contextlib import closing
-from dataclasses import dataclass, fields
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,15 @@ import numpy as np
 import openmm as mm
 from openmm import unit
 
-from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.reference.directory import LOG_COLUMNS, Progress, ReferenceFiles, end_session
+from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
+from openmm_neuralmd.reference.directory import (
+    LOG_COLUMNS,
+    Place,
+    Progress,
+    ReferenceFiles,
+    end_session,
+    note_versions,
+)
 from openmm_neuralmd.reference.protocol import (
     FRICTION_PER_PS,
     RESTRAINT_KJ_PER_MOL_NM2,
@@ -21,13 +28,24 @@ from openmm_neuralmd.reference.protocol import (
     Protocol,
 )
 from openmm_neuralmd.reference.system import MolecularSystem, convert_box
-from openmm_neuralmd.simulation.checkpoint import read_state, write_state
+from openmm_neuralmd.signals import hold_signals
+from openmm_neuralmd.simulation.checkpoint import read_fields, write_state
+from openmm_neuralmd.simulation.directory import describe_end
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.run import find_platform
-from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json
+from openmm_neuralmd.simulation.writers import (
+    START_AGAIN,
+    CSVWriter,
+    DCDWriter,
+    check_csv,
+    check_dcd,
+    count_dcd_frames,
+    write_json,
+)
 
 _MINIMISATION_STEPS = 500
 _EQUILIBRATION_PARTS = 20  # of each phase: rungs of the heating ladder, progress and checkpoints
+_STEPS_WITHOUT_A_LOOK = 50  # at whether the run is to end
 _BAROSTAT_STEPS = 25
 _DA_PER_NM3_IN_G_PER_ML = 1.66053906660e-3  # CODATA 2018
 _BOLTZMANN = 8.31446261815324e-3  # kJ/mol/K
@@ -35,12 +53,21 @@ _BOLTZMANN = 8.31446261815324e-3  # kJ/mol/K
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of all atoms after a step; the box is (3, 3) of zeros where there is none."""
+    """State of all atoms after a step.
+
+    Attributes:
+        step: Steps taken.
+        positions, velocities: [nm], [nm/ps], float64, (n_atoms, 3).
+        box: [nm], (3, 3), of zeros where there is none.
+        trajectory_digest, log_digest: Running digests of the frames and rows so far.
+    """
 
     step: int
     positions: np.ndarray
     velocities: np.ndarray
     box: np.ndarray
+    trajectory_digest: str = ""
+    log_digest: str = ""
 
     def write(self, path: Path) -> None:
         """Replace the checkpoint file in one go."""
@@ -53,17 +80,14 @@ def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
     Raises:
         InputError: If it is damaged or of another system.
     """
-    data = read_state(path, (f.name for f in fields(Checkpoint)))
-    found = Checkpoint(int(data["step"]), data["positions"], data["velocities"], data["box"])
-    if found.positions.shape != (n_atoms, 3) or found.velocities.shape != (n_atoms, 3):
-        raise InputError(f"{path}: of {len(found.positions)} atoms, the system has {n_atoms}; start again (--force)")
-    return found
+    shapes = {"positions": (n_atoms, 3), "velocities": (n_atoms, 3), "box": (3, 3)}
+    return read_fields(path, Checkpoint, shapes)
 
 
 def run_openmm(
     molecules: MolecularSystem,
     protocol: Protocol,
-    files: ReferenceFiles,
+    place: Place,
     record: dict[str, Any],
     *,
     platform: str = "CPU",
@@ -76,23 +100,55 @@ def run_openmm(
     same ensemble.
 
     Args:
-        molecules: What to run; ``files`` holds its start already.
+        molecules: What to run; its start is in the directory already.
         protocol: Settings.
-        files: Of the run.
+        place: Where the run is written.
         record: Content of ``run.json``; changed and written.
         platform: OpenMM's name for it.
         threads: Of OpenMM's CPU platform; its own choice if None.
         progress: Told how far the run is.
 
     Raises:
-        InputError: If the platform is not there or earlier files are damaged.
+        InputError: If the platform is not there, or earlier files are damaged or hold more than is wanted now; nothing
+            is changed then.
         NonFiniteStateError: If the run breaks; the message names the step.
     """
     found = find_platform(platform)
     record["platform"], record["threads"] = found.getName(), threads
-    start = read_checkpoint(files.checkpoint, len(molecules.positions)) if files.checkpoint.exists() else None
-    write_json(files.record, record)
-    _Run(molecules, protocol, files, record, found, threads).go(start, progress)
+    start = _find_start(molecules, protocol, place.files)
+    note_versions(record)
+    write_json(place.files.record, record)
+    _Run(molecules, protocol, place, record, found, threads).go(start, progress)
+
+
+def _find_start(molecules: MolecularSystem, protocol: Protocol, files: ReferenceFiles) -> Checkpoint | None:
+    """The state to go on from, with trajectory and log as it left them; None where there is none."""
+    n_kept = len(molecules.find_complex())
+    if not files.checkpoint.exists():
+        if files.trajectory.exists() and count_dcd_frames(files.trajectory, n_kept, has_box=molecules.is_periodic) > 1:
+            raise InputError(
+                f"{files.checkpoint}: damaged, it is not there, though the run has frames; put it back, or "
+                f"{START_AGAIN}"
+            )
+        return None
+    start = read_checkpoint(files.checkpoint, len(molecules.positions))
+    n_frames = protocol.count_frames(start.step)
+    if n_frames > protocol.n_frames:
+        raise InputError(
+            f"--time {protocol.time_ps:g}: the run in {files.folder} is {n_frames * protocol.interval_ps:g} ps long "
+            "already"
+        )
+    if n_frames > 0:
+        check_dcd(
+            files.trajectory,
+            n_kept,
+            n_frames,
+            start.trajectory_digest,
+            frame_interval=protocol.interval_ps,
+            has_box=molecules.is_periodic,
+        )
+        check_csv(files.log, LOG_COLUMNS, n_frames, start.log_digest)
+    return start
 
 
 class _Run:
@@ -102,12 +158,12 @@ class _Run:
         self,
         molecules: MolecularSystem,
         protocol: Protocol,
-        files: ReferenceFiles,
+        place: Place,
         record: dict[str, Any],
         platform: mm.Platform,
         threads: int | None,
     ) -> None:
-        self.molecules, self.protocol, self.files, self.record = molecules, protocol, files, record
+        self.molecules, self.protocol, self.place, self.record = molecules, protocol, place, record
         self.platform = platform
         self.properties = {"Threads": str(threads)} if threads and platform.getName() == "CPU" else {}
         if "Precision" in platform.getPropertyNames():
@@ -122,47 +178,57 @@ class _Run:
         self.phase: Phase | None = None
 
     def go(self, start: Checkpoint | None, progress: Progress | None) -> None:
-        protocol, equilibration = self.protocol, self.protocol.equilibration_steps
-        n_steps = equilibration + protocol.n_frames * protocol.steps_per_frame
-        first = frame = max(0 if start is None else start.step - equilibration, 0) // protocol.steps_per_frame
-        self.wall, status = 0.0, "interrupted"
+        protocol, files = self.protocol, self.place.files
+        n_steps = protocol.equilibration_steps + protocol.n_frames * protocol.steps_per_frame
+        first = self.frame = 0 if start is None else protocol.count_frames(start.step)
+        digests = ("", "") if start is None else (start.trajectory_digest, start.log_digest)
+        self.wall = 0.0
         with (
+            hold_signals() as self.act,
             closing(
                 DCDWriter(
-                    self.files.trajectory,
+                    files.trajectory,
                     len(self.kept),
                     frame_interval=protocol.interval_ps,
                     has_box=self.molecules.is_periodic,
+                    n_frames=first,
+                    digest=digests[0],
                 )
-            ) as trajectory,
-            closing(CSVWriter(self.files.log, LOG_COLUMNS)) as log,
+            ) as self.trajectory,
+            closing(CSVWriter(files.log, LOG_COLUMNS, n_rows=first, digest=digests[1])) as self.log,
         ):
             try:
-                if trajectory.n_frames < frame:
-                    raise InputError(
-                        f"{trajectory.path}: damaged, it holds {trajectory.n_frames} of {frame} frames; start again "
-                        "(--force)"
-                    )
-                trajectory.truncate(frame)
-                log.truncate(frame)
                 state = start or self._minimise(progress, n_steps)
                 for phase in protocol.list_phases():
                     self._enter(phase, state)
                     while state.step < phase.last:
-                        began = time.perf_counter()
-                        state = self._advance(phase, state.step, self._count_steps(phase, state.step))
-                        if phase.name == "production":
-                            frame += 1
-                            self._write(state, frame, trajectory, log)
-                            self.wall += time.perf_counter() - began
-                        state.write(self.files.checkpoint)
+                        self.act()
+                        state = self._go_on(phase, state)
                         self._report(progress, phase.name, state.step, n_steps)
-                status = "finished"
-            except Exception as error:
-                status = f"failed: {error}"
+            except BaseException as error:
+                with suppress(StorageError):  # the disk may be full; what went wrong first is what matters
+                    self._end(describe_end(error), first)
                 raise
-            finally:
-                end_session(self.files, self.record, status, (first, frame), self.wall)
+            self._end("finished", first)
+
+    def _end(self, status: str, first: int) -> None:
+        end_session(self.place.files, self.record, status, (first, self.frame), self.wall)
+
+    def _go_on(self, phase: Phase, state: Checkpoint) -> Checkpoint:
+        """The next part of a phase; in production, a frame."""
+        began = time.perf_counter()
+        is_production = phase.name == "production"
+        state = self._advance(phase, state.step, self._count_steps(phase, state.step))
+        if is_production:
+            self._write(state, self.frame + 1)
+            state = replace(state, trajectory_digest=self.trajectory.digest, log_digest=self.log.digest)
+        state.write(self.place.files.checkpoint)
+        if is_production:
+            self.frame += 1
+            files = self.place.settle()
+            self.trajectory.path, self.log.path = files.trajectory, files.log
+            self.wall += time.perf_counter() - began
+        return state
 
     def _minimise(self, progress: Progress | None, n_steps: int) -> Checkpoint:
         self._report(progress, "minimising", 0, n_steps)
@@ -227,7 +293,9 @@ class _Run:
             done = (step + n_steps - phase.first) / phase.n_steps
             integrator.setTemperature(START_TEMPERATURE + done * (self.protocol.temperature_k - START_TEMPERATURE))
         try:
-            integrator.step(n_steps)
+            for done in range(0, n_steps, _STEPS_WITHOUT_A_LOOK):
+                integrator.step(min(_STEPS_WITHOUT_A_LOOK, n_steps - done))
+                self.act()
         except mm.OpenMMException as error:
             raise NonFiniteStateError(f"between steps {step} and {step + n_steps} ({phase.name}): {error}") from error
         state = self._collect(self.context, step + n_steps)
@@ -240,7 +308,7 @@ class _Run:
         box = convert_box(state.getPeriodicBoxVectors()) if self.molecules.is_periodic else np.zeros((3, 3))
         return Checkpoint(step, state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value, box)
 
-    def _write(self, state: Checkpoint, frame: int, trajectory: DCDWriter, log: CSVWriter) -> None:
+    def _write(self, state: Checkpoint, frame: int) -> None:
         assert self.context is not None
         energies = self.context.getState(energy=True)
         temperature = 2.0 * energies.getKineticEnergy()._value / (self.n_freedom * _BOLTZMANN)
@@ -251,11 +319,13 @@ class _Run:
         if self.molecules.is_periodic:
             volume = float(np.linalg.det(state.box))
             row += f",{volume:.5f},{self.mass / volume * _DA_PER_NM3_IN_G_PER_ML:.5f}"
-            trajectory.write(self._image(state.positions, state.box), state.box)
+            self.trajectory.write(self._image(state.positions, state.box), state.box)
         else:
             row += ",,"
-            trajectory.write(state.positions[self.kept])
-        log.write(row)
+            self.trajectory.write(state.positions[self.kept])
+        self.log.write(row)
+        self.trajectory.sync()  # before the checkpoint says so
+        self.log.sync()
 
     def _image(self, positions: np.ndarray, box: np.ndarray) -> np.ndarray:
         """The complex, whole, each of its molecules in the image in which it stands as at the start."""

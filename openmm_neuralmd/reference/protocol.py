@@ -87,6 +87,10 @@ class Protocol:
     def equilibration_steps(self) -> int:
         return round(self.equilibration_ps / self.timestep_ps)
 
+    def count_frames(self, step: int) -> int:
+        """Frames of production that a run of so many steps has."""
+        return max(step - self.equilibration_steps, 0) // self.steps_per_frame
+
     def list_phases(self) -> list[Phase]:
         """The phases in their order; those without steps are left out."""
         n = self.equilibration_steps

@@ -3,17 +3,24 @@
 All else is rigid or drawn by counter, so nothing of OpenMM's opaque, platform-bound checkpoints is needed.
 """
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import write_atomically
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_DIGEST = "digest"
+State = TypeVar("State", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Checkpoint:
         velocities: [nm/ps], float64, (n_atoms, 3).
         vibration: Part of the positions that the next step takes away [nm], float64, (n_atoms, 3).
         row: The snapshot's line in the log; empty at the start.
+        trajectory_digest, log_digest: Running digests of the frames and rows before this snapshot's own.
     """
 
     snapshot: int
@@ -35,6 +43,8 @@ class Checkpoint:
     velocities: np.ndarray
     vibration: np.ndarray
     row: str
+    trajectory_digest: str = ""
+    log_digest: str = ""
 
     def write(self, path: Path) -> None:
         """Replace the checkpoint file in one go."""
@@ -42,9 +52,11 @@ class Checkpoint:
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write numbers, text and arrays by name, in one go."""
+    """Write numbers, text and arrays by name, with a digest of all of them, in one go."""
     content = io.BytesIO()
-    np.savez(content, **state)
+    arrays = {name: np.asarray(value) for name, value in state.items()}
+    arrays[_DIGEST] = np.asarray(_compute_digest(arrays))
+    np.savez(content, **arrays)  # type: ignore[arg-type]
     write_atomically(path, content.getvalue())
 
 
@@ -52,13 +64,64 @@ def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """What ``write_state`` wrote under these names, all as arrays.
 
     Raises:
-        InputError: If the file is damaged or lacks one of them.
+        InputError: If the file is damaged, was edited, or lacks one of them.
     """
     try:
+        _check_size(path)
         with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged checkpoint ({error}); start again (--force)") from error
+            found = {name: data[name] for name in (*names, _DIGEST)}
+    except Exception as error:  # zipfile's and NumPy's readers raise whatever the damage led to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: damaged checkpoint ({reason}); start again (--force)") from error
+    if str(found.pop(_DIGEST)) != _compute_digest(found):
+        raise InputError(f"{path}: damaged checkpoint (it is not as it was written); start again (--force)")
+    return found
+
+
+def _check_size(path: Path) -> None:
+    """Before anything is unpacked: what was written is stored as it is, never smaller."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{entry.filename} is compressed")
+
+
+def _compute_digest(state: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, values in sorted(state.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def read_fields(path: Path, kind: type[State], shapes: Mapping[str, tuple[int, ...]]) -> State:
+    """A dataclass of whole numbers, texts and arrays that ``write_state`` wrote, its numbers checked.
+
+    Args:
+        path: The file.
+        kind: The dataclass.
+        shapes: Of its arrays, which must be float64 and finite.
+
+    Raises:
+        InputError: If the file is damaged or of something else.
+    """
+    found = read_state(path, (f.name for f in fields(kind)))
+    values: dict[str, Any] = {}
+    for f in fields(kind):
+        array = found[f.name]
+        if f.name not in shapes:
+            is_right = array.shape == () and array.dtype.kind == ("i" if f.type is int else "U")
+            values[f.name] = array.item() if is_right else None
+            is_right = is_right and not (f.type is int and values[f.name] < 0)
+        elif is_right := array.dtype == np.float64 and bool(np.isfinite(array).all()):
+            values[f.name] = array
+            if array.shape != shapes[f.name]:
+                raise InputError(
+                    f"{path}: {f.name} of shape {array.shape}, {shapes[f.name]} was expected; resume with the same "
+                    "complex"
+                )
+        if not is_right:
+            raise InputError(f"{path}: damaged checkpoint ({f.name} is not what it must be); start again (--force)")
+    return kind(**values)
 
 
 def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
@@ -67,11 +130,4 @@ def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
     Raises:
         InputError: If it is damaged or of another ligand.
     """
-    data = read_state(path, (f.name for f in fields(Checkpoint)))
-    numbers = {"snapshot": int(data.pop("snapshot")), "step": int(data.pop("step")), "row": str(data.pop("row"))}
-    found = Checkpoint(**numbers, **data)  # type: ignore[arg-type]
-    if {found.positions.shape, found.velocities.shape, found.vibration.shape} != {(n_atoms, 3)}:
-        raise InputError(
-            f"{path}: {len(found.positions)} atoms, the ligand has {n_atoms}; resume with the same complex"
-        )
-    return found
+    return read_fields(path, Checkpoint, dict.fromkeys(("positions", "velocities", "vibration"), (n_atoms, 3)))

@@ -1,16 +1,17 @@
-"""A run directory: which files it holds, whether a run may start there, and repair before it goes on."""
+"""A run directory: which files it holds, whether a run may start or go on there, and how it replaces another."""
 
-import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Generic, TypeVar
 
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, read_json
+from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement
+from openmm_neuralmd.signals import Terminated
 from openmm_neuralmd.simulation.checkpoint import Checkpoint
-from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter
+from openmm_neuralmd.simulation.writers import START_AGAIN, check_csv, check_dcd
 
 LOG_COLUMNS = ("snapshot", "time_ps", "ligand_rmsd_nm", "max_bond_deviation_nm", "projection_iterations")
 COPY_FORMATS = ("xtc", "nc", "h5")  # beside the DCD
@@ -51,6 +52,9 @@ class RunFiles:
         return [path for path in (*names, *map(self.get_copy, COPY_FORMATS)) if path.exists()]
 
 
+Files = TypeVar("Files", bound=RunFiles)
+
+
 def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:
     """Check, before anything is computed or written, that a run may use the folder.
 
@@ -70,8 +74,8 @@ def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out --resume")
 
 
-def read_earlier_sessions(files: RunFiles, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The earlier sessions of a run, once its settings are known to be the same.
+def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, Any]:
+    """The record of an earlier run, once its settings are known to be the same.
 
     Args:
         files: Of the run.
@@ -80,44 +84,102 @@ def read_earlier_sessions(files: RunFiles, settings: dict[str, Any]) -> list[dic
     Raises:
         InputError: If ``run.json`` is damaged or a setting differs.
     """
-    try:
-        record = json.loads(files.record.read_text())
-        earlier, sessions = record["settings"], list(record["sessions"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{files.record}: damaged ({error}); start again (--force)") from error
+    record = read_json(files.record, START_AGAIN)
+    check_sessions(files.record, record)
+    earlier = record.get("settings")
+    if not isinstance(earlier, dict):
+        raise InputError(f"{files.record}: damaged, it names no settings; {START_AGAIN}")
     for name, value in settings.items():
         if earlier.get(name) != value:
             raise InputError(
                 f"{files.folder}: the run was made with {name} {earlier.get(name)!r}, now it is {value!r}; resume with "
                 "the same settings or start again (--force)"
             )
-    return sessions
+    return record
 
 
-def repair_files(trajectory: DCDWriter, log: CSVWriter, checkpoint: Checkpoint, positions: np.ndarray) -> None:
-    """Make trajectory and log end exactly at the checkpoint.
+def check_sessions(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise InputError if the sessions in the record of a run are not what ``run.json`` must hold."""
+    sessions = record.get("sessions")
+    if not isinstance(sessions, list) or not all(_is_session(s) for s in sessions):
+        raise InputError(f"{path}: damaged, its sessions are not what a run writes there; {START_AGAIN}")
 
-    What was written after it is cut off, and the checkpoint's own frame and row are written again, so damage to the
-    last ones does not matter.
+
+def _is_session(session: Any) -> bool:
+    if not isinstance(session, dict):
+        return False
+    numbers = [session.get(name) for name in ("from_snapshot", "to_snapshot", "wall_time_s")]
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < math.inf for v in numbers)
+
+
+def compare_versions(record: Mapping[str, Any], now: Mapping[str, str]) -> str | None:
+    """What to tell of a run that goes on with other versions than its last session had; None if they are the same."""
+    before = (record["sessions"] or [{}])[-1].get("versions") or record.get("versions")
+    if not isinstance(before, dict):
+        return "the run does not say with which versions it was made: what follows may differ in the last digits"
+    changed = [f"{k} {before.get(k)} (now {v})" for k, v in now.items() if k != "python" and before.get(k) != v]
+    if not changed:
+        return None
+    return (
+        f"the run was made with {', '.join(changed)}: what follows may differ in the last digits from a run without "
+        "interruption"
+    )
+
+
+def check_files(files: RunFiles, checkpoint: Checkpoint, n_atoms: int, interval: float) -> None:
+    """Check that trajectory and log are what was written before the checkpoint's snapshot; nothing is changed.
+
+    The snapshot's own frame and row are written again on resuming, so damage to these and what follows does not matter.
 
     Args:
-        trajectory, log: Open for appending.
+        files: Of the run.
         checkpoint: The state the run goes on from.
-        positions: Of all atoms in that state [nm], (n_atoms, 3).
+        n_atoms: Of a frame.
+        interval: Between frames [ps].
 
     Raises:
-        InputError: If earlier frames or rows are missing.
+        InputError: If frames or rows are missing or changed.
     """
-    kept = max(checkpoint.snapshot - 1, 0)
-    if trajectory.n_frames < kept:
-        raise InputError(
-            f"{trajectory.path}: damaged, it holds {trajectory.n_frames} of {kept} frames; start again (--force)"
-        )
-    trajectory.truncate(kept)
-    log.truncate(kept)
-    if checkpoint.snapshot > 0:
-        trajectory.write(positions)
-        log.write(checkpoint.row)
+    kept = checkpoint.snapshot - 1
+    if kept >= 0:
+        check_dcd(files.trajectory, n_atoms, kept, checkpoint.trajectory_digest, frame_interval=interval)
+        check_csv(files.log, LOG_COLUMNS, kept, checkpoint.log_digest)
+
+
+class RunPlace(Generic[Files]):
+    """Where a run is written: its folder, or beside an earlier run there until it has its first snapshot.
+
+    Args:
+        files: Where the run belongs.
+        replaces: Whether there is an earlier run, to be replaced.
+
+    Attributes:
+        files: Where the files are now.
+        is_beside: Whether the earlier run is still there.
+    """
+
+    def __init__(self, files: Files, *, replaces: bool) -> None:
+        self._target, self.is_beside = files, replaces
+        self.files = replace(files, folder=begin_replacement(files.folder)) if replaces else files
+
+    def settle(self) -> Files:
+        """The first snapshot is there: the earlier run goes, the new one takes its place; files stay open."""
+        if self.is_beside:
+            finish_replacement(self._target.folder, self._target.list_existing())
+            self.files, self.is_beside = self._target, False
+        return self.files
+
+    def leave(self) -> None:
+        """The run has ended: if it had no snapshot, the earlier one stays."""
+        if self.is_beside:
+            abandon_replacement(self._target.folder)
+
+
+def describe_end(error: BaseException) -> str:
+    """The status of a run that did not finish."""
+    if isinstance(error, Terminated):
+        return f"interrupted by {error.name}"
+    return f"failed: {error}" if isinstance(error, Exception) else "interrupted"
 
 
 def count_iterations(log: Path) -> dict[str, int]:

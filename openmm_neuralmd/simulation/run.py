@@ -1,12 +1,11 @@
 """From a complex and a model to a finished run directory that can be resumed to the byte."""
 
 import hashlib
-import signal
+import logging
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,41 @@ import torch
 
 import openmm_neuralmd
 from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
+from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
+from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.conversion import check_formats, write_copies
 from openmm_neuralmd.simulation.directory import (
     LOG_COLUMNS,
     RunFiles,
+    RunPlace,
+    check_files,
     check_folder,
+    compare_versions,
     count_iterations,
-    read_earlier_sessions,
-    repair_files,
+    describe_end,
+    read_earlier_record,
 )
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
-from openmm_neuralmd.simulation.writers import CSVWriter, DCDWriter, write_json, write_topology
+from openmm_neuralmd.simulation.writers import (
+    CSVWriter,
+    DCDWriter,
+    check_topology,
+    count_dcd_frames,
+    write_json,
+    write_topology,
+)
 
+_log = logging.getLogger(__name__)
 Progress = Callable[[int, float], None]
 _FARTHEST_NM = 1e4  # beyond it a run has broken, though numbers may still be finite
 
@@ -91,50 +104,66 @@ def simulate(
         raise InputError(f"n_snapshots is {n_snapshots}; give 1 or more")
     check_formats(formats)
     files = RunFiles(Path(out))
-    check_folder(files, resume=resume, overwrite=overwrite)
-    openmm_platform = find_platform(platform)
-    with use_threads(threads):
-        force = NeuralMDForce(complex_, model, seed=seed, projection=projection, backend=backend)
-    complex_ = force.complex
-    system = build_rigid_system(complex_)
-    held = force.add_to(system)
-    integrator = NeuralMDIntegrator(force, scheme=scheme, steps_per_snapshot=steps_per_snapshot)
-    context = _create_context(system, integrator, openmm_platform, threads)
-    settings = {
-        "complex_sha256": _hash_complex(complex_),
-        "model_sha256": force.model.sha256,
-        "scheme": integrator.scheme,
-        "steps_per_snapshot": integrator.steps_per_snapshot,
-        "seed": seed,
-        "projection": projection,
-        "backend": force.backend,
-        "platform": openmm_platform.getName(),
-        "threads": threads,
-    }
-    sessions = read_earlier_sessions(files, settings) if resume else []
-    record = {
-        "status": "running",
-        "settings": {"n_snapshots": n_snapshots, **settings},
-        "complex": complex_.source,
-        "complex_notes": list(complex_.notes),
-        "ligand": complex_.ligand.name,
-        "model_path": str(force.model.path),
-        "model_metadata": dict(model.metadata) if isinstance(model, Model) else None,
-        "applicability": asdict(assess_applicability(complex_, model.metadata)) if isinstance(model, Model) else None,
-        "snapshot_interval_ps": force.model.snapshot_interval,
-        "timestep_ps": integrator.getStepSize()._value,
-        "held_fixed": str(held),
-        "versions": _collect_versions(),
-        "sessions": sessions,
-    }
-    start = _prepare_files(files, complex_, force.model, resume=resume)
-    write_json(files.record, record)
-    try:
+    check_writable(files.folder)
+    with own_folder(files.folder):
+        check_folder(files, resume=resume, overwrite=overwrite)
+        openmm_platform = find_platform(platform)
         with use_threads(threads):
-            _Run(force, integrator, context, files, record).go(start, n_snapshots, progress)
-    finally:
-        write_copies(files, formats, interval=force.model.snapshot_interval)
+            force = NeuralMDForce(complex_, model, seed=seed, projection=projection, backend=backend)
+        complex_ = force.complex
+        system = build_rigid_system(complex_)
+        held = force.add_to(system)
+        integrator = NeuralMDIntegrator(force, scheme=scheme, steps_per_snapshot=steps_per_snapshot)
+        context = _create_context(system, integrator, openmm_platform, threads)
+        settings = {
+            "complex_sha256": _hash_complex(complex_),
+            "model_sha256": force.model.sha256,
+            "scheme": integrator.scheme,
+            "steps_per_snapshot": integrator.steps_per_snapshot,
+            "seed": seed,
+            "projection": projection,
+            "backend": force.backend,
+            "platform": openmm_platform.getName(),
+            "threads": threads,
+        }
+        earlier = read_earlier_record(files, settings) if resume else {"sessions": []}
+        start = _find_start(files, complex_, force.model, n_snapshots, resume=resume)
+        versions = _collect_versions()
+        if resume and (note := compare_versions(earlier, versions)):
+            _log.warning("note: %s", note)
+        metadata = dict(model.metadata) if isinstance(model, Model) else None
+        record = {
+            "status": "running",
+            "settings": {"n_snapshots": n_snapshots, **settings},
+            "complex": complex_.source,
+            "complex_notes": list(complex_.notes),
+            "ligand": complex_.ligand.name,
+            "model_path": str(force.model.path),
+            "model_metadata": metadata,
+            "applicability": None if metadata is None else asdict(assess_applicability(complex_, metadata)),
+            "snapshot_interval_ps": force.model.snapshot_interval,
+            "timestep_ps": integrator.getStepSize()._value,
+            "held_fixed": str(held),
+            "versions": versions,
+            "sessions": earlier["sessions"],
+        }
+        place = RunPlace(files, replaces=overwrite and bool(files.list_existing()))
+        try:
+            with use_threads(threads):
+                _Run(force, integrator, context, place, record).go(start, n_snapshots, progress)
+        except BaseException:
+            with suppress(StorageError):  # what went wrong first is what matters
+                _end(place, formats, force.model.snapshot_interval)
+            raise
+        _end(place, formats, force.model.snapshot_interval)
     return files
+
+
+def _end(place: RunPlace[RunFiles], formats: Sequence[str], interval: float) -> None:
+    if place.is_beside:
+        place.leave()
+    else:
+        write_copies(place.files, formats, interval=interval)
 
 
 def find_platform(name: str) -> mm.Platform:
@@ -158,11 +187,11 @@ class _Run:
         force: NeuralMDForce,
         integrator: NeuralMDIntegrator,
         context: mm.Context,
-        files: RunFiles,
+        place: RunPlace[RunFiles],
         record: dict[str, Any],
     ) -> None:
         self.force, self.integrator, self.context = force, integrator, context
-        self.files, self.record = files, record
+        self.place, self.record = place, record
         self.complex, self.ligand = force.complex, force.complex.ligand
         self.interval = force.model.snapshot_interval
         self.start_xyz = self.complex.positions[self.ligand.atom_indices]
@@ -170,27 +199,46 @@ class _Run:
 
     def go(self, start: Checkpoint, n_snapshots: int, progress: Progress | None) -> None:
         began, done = time.perf_counter(), start.snapshot
-        status = "interrupted"
+        kept, files = max(start.snapshot - 1, 0), self.place.files
         n_atoms = self.complex.topology.getNumAtoms()
+        if start.snapshot == 0 or not files.topology.exists():
+            write_topology(files.topology, self.complex)
+        write_json(files.record, self.record)
         with (
-            closing(DCDWriter(self.files.trajectory, n_atoms, frame_interval=self.interval)) as trajectory,
-            closing(CSVWriter(self.files.log, LOG_COLUMNS)) as log,
-            _interrupt_between_snapshots() as raise_interrupt,
+            hold_signals() as act,
+            closing(
+                DCDWriter(
+                    files.trajectory,
+                    n_atoms,
+                    frame_interval=self.interval,
+                    n_frames=kept,
+                    digest=start.trajectory_digest,
+                )
+            ) as trajectory,
+            closing(CSVWriter(files.log, LOG_COLUMNS, n_rows=kept, digest=start.log_digest)) as log,
         ):
             try:
-                repair_files(trajectory, log, start, self._restore(start))
+                positions = self._restore(start)
+                if start.snapshot > 0:  # its own frame and row may be damaged
+                    trajectory.write(positions)
+                    log.write(start.row)
                 _report(progress, done, done * self.interval)
                 while done < n_snapshots:
                     self._advance(done + 1, trajectory, log)
                     done += 1
+                    trajectory.path, log.path = self._settle()
                     _report(progress, done, done * self.interval)
-                    raise_interrupt()
-                status = "finished"
-            except Exception as error:
-                status = f"failed: {error}"
+                    act()
+            except BaseException as error:
+                with suppress(StorageError):  # the disk may be full; what went wrong first is what matters
+                    self._record_session(describe_end(error), start.snapshot, done, time.perf_counter() - began)
                 raise
-            finally:
-                self._record_session(status, start.snapshot, done, time.perf_counter() - began)
+            self._record_session("finished", start.snapshot, done, time.perf_counter() - began)
+
+    def _settle(self) -> tuple[Path, Path]:
+        """Where trajectory and log are, once a snapshot is there."""
+        files = self.place.settle()
+        return files.trajectory, files.log
 
     def _restore(self, start: Checkpoint) -> np.ndarray:
         """Put the context into a state; positions of all atoms [nm], (n_atoms, 3)."""
@@ -220,11 +268,14 @@ class _Run:
         if not np.abs(xyz).max() < _FARTHEST_NM:
             raise NonFiniteStateError(f"step {step}: ligand positions are NaN or beyond {_FARTHEST_NM:g} nm")
         row = self._format_row(snapshot, xyz, self.force.computation.n_iterations - before)
+        digests = trajectory.digest, log.digest
         trajectory.write(positions)
         log.write(row)
+        trajectory.sync()  # before the checkpoint says so
+        log.sync()
         velocities = state.getVelocities(asNumpy=True)._value[self.ligand.atom_indices]
         vibration = self.force.computation.last_vibration
-        Checkpoint(snapshot, step, xyz, velocities, vibration, row).write(self.files.checkpoint)
+        Checkpoint(snapshot, step, xyz, velocities, vibration, row, *digests).write(self.place.files.checkpoint)
 
     def _format_row(self, snapshot: int, xyz: np.ndarray, iterations: int) -> str:
         rmsd = np.sqrt(((xyz - self.start_xyz) ** 2).sum(axis=1).mean())  # not superposed: the protein is fixed
@@ -236,13 +287,14 @@ class _Run:
         return np.linalg.norm(xyz[first] - xyz[second], axis=1)
 
     def _record_session(self, status: str, first: int, last: int, seconds: float) -> None:
-        session = {"from_snapshot": first, "to_snapshot": last, "wall_time_s": round(seconds, 3)}
+        session: dict[str, Any] = {"from_snapshot": first, "to_snapshot": last, "wall_time_s": round(seconds, 3)}
         session["snapshots_per_s"] = round((last - first) / max(seconds, 1e-9), 3)
+        session["versions"] = self.record["versions"]
         self.record["sessions"].append(session)
-        self.record["projection"] = count_iterations(self.files.log)
+        self.record["projection"] = count_iterations(self.place.files.log)
         self.record["n_snapshots_done"] = last
         self.record["status"] = status
-        write_json(self.files.record, self.record)
+        write_json(self.place.files.record, self.record)
 
 
 def _report(progress: Progress | None, snapshot: int, time_ps: float) -> None:
@@ -250,44 +302,30 @@ def _report(progress: Progress | None, snapshot: int, time_ps: float) -> None:
         progress(snapshot, time_ps)
 
 
-@contextmanager
-def _interrupt_between_snapshots() -> Iterator[Callable[[], None]]:
-    """Hold back the first Ctrl-C until the function given is called; a second one acts at once.
+def _find_start(files: RunFiles, complex_: Complex, model: BoundModel, n_snapshots: int, *, resume: bool) -> Checkpoint:
+    """The state to start from; nothing is changed.
 
-    Does nothing outside the main thread or where the program has a handler of its own.
+    Raises:
+        InputError: If an earlier run is damaged, or longer than is wanted now.
     """
-    requested = False
-
-    def note(number: int, stack: Any) -> None:
-        nonlocal requested
-        if requested:
-            signal.default_int_handler(number, stack)
-        requested = True
-
-    def raise_interrupt() -> None:
-        if requested:
-            raise KeyboardInterrupt
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield raise_interrupt
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield raise_interrupt
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _prepare_files(files: RunFiles, complex_: Complex, model: BoundModel, *, resume: bool) -> Checkpoint:
-    """The state to start from; a new run gets an empty directory with its topology."""
-    if resume and files.checkpoint.exists():
-        return read_checkpoint(files.checkpoint, complex_.ligand.n_atoms)
-    for path in files.list_existing():
-        path.unlink()
-    files.folder.mkdir(parents=True, exist_ok=True)
-    write_topology(files.topology, complex_, complex_.positions)
     xyz = complex_.positions[complex_.ligand.atom_indices]
+    n_atoms = complex_.topology.getNumAtoms()
+    if resume:
+        check_topology(files.topology, complex_)
+    if resume and files.checkpoint.exists():
+        start = read_checkpoint(files.checkpoint, complex_.ligand.n_atoms)
+        check_files(files, start, n_atoms, model.snapshot_interval)
+        if n_snapshots < start.snapshot:
+            raise InputError(
+                f"n_snapshots is {n_snapshots}, the run in {files.folder} has {start.snapshot} already: give more to "
+                "go on (--snapshots)"
+            )
+        return start
+    if resume and files.trajectory.exists() and count_dcd_frames(files.trajectory, n_atoms) > 1:
+        raise InputError(
+            f"{files.checkpoint}: damaged, it is not there, though the run has snapshots; put it back, or start again "
+            "(--force)"
+        )
     still = np.zeros_like(xyz)
     return Checkpoint(0, 0, xyz, map_velocities(model, xyz, still), still, "")
 

@@ -71,7 +71,7 @@ def test_names_need_not_be_ascii(name: str, tiny_complex: Complex, model: ModelD
     files = simulate(tiny_complex, model, tmp_path / "Müller", n_snapshots=3, formats=[name])
     plain = simulate(tiny_complex, model, tmp_path / "plain", n_snapshots=3, formats=[name])
     copies = [file.get_copy(name) for file in (files, plain)]
-    left = copies[0].with_name(f".tmp.{copies[0].name}")
+    left = copies[0].with_name(f".tmp-0123456789abcdef{copies[0].suffix}")
     left.write_bytes(b"left by a process that was killed")
     simulate(tiny_complex, model, tmp_path / "Müller", n_snapshots=3, formats=[name], resume=True)
     assert not left.exists()
