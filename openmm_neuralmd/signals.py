@@ -15,6 +15,7 @@ class Terminated(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(_ENDED_BY + number)
+        self.code: int = _ENDED_BY + number
         self.name = signal.Signals(number).name
 
 

@@ -2,10 +2,7 @@
 
 import argparse
 import json
-import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +18,8 @@ from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_sit
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, explain_storage
+from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
 
 _SECONDS_PER_DAY = 86400.0
 
@@ -180,17 +178,16 @@ def compare_files(
 def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
     """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
     check_writable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        write_report(comparison, unfinished / "report.html", speeds=speeds)
-        write_records(comparison, unfinished, speeds=speeds)
-        write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
-        out.mkdir(exist_ok=True)
-        for path in sorted(unfinished.iterdir()):
-            os.replace(path, out / path.name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with own_folder(out):
+        unfinished = begin_replacement(out)
+        try:
+            with explain_storage(out / "report.html"):
+                write_report(comparison, unfinished / "report.html", speeds=speeds)
+                write_records(comparison, unfinished, speeds=speeds)
+                write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
+            finish_replacement(out)
+        finally:
+            abandon_replacement(out)
 
 
 def compute_speed(file: TrajectoryFile) -> float | None:
