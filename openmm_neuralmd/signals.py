@@ -53,9 +53,10 @@ def hold_signals() -> Iterator[Callable[[], None]]:
 
     with _handle(note):
         yield act
-    if held and signal.getsignal(held[0]) is not signal.SIG_DFL:
+    if held and signal.getsignal(held[0]) is signal.SIG_DFL:
+        act()  # rather than to die at once
+    elif held:
         signal.raise_signal(held[0])
-    act()  # rather than to die at once
 
 
 @contextmanager
