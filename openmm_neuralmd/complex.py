@@ -5,7 +5,6 @@ knowing OpenMM.
 """
 
 import io
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -23,7 +22,8 @@ from openmm_neuralmd.chemistry import (
     read_sdf,
 )
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from openmm_neuralmd.files import find_format, read_text
+from openmm_neuralmd.files import find_format, read_json, read_text
+from openmm_neuralmd.folders import settle_folder
 from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
 
 RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
@@ -230,15 +230,16 @@ def load_prepared_complex(path: str | Path) -> Complex:
         InputError: If the folder does not hold all of ``PREPARED_FILES``, or they cannot be read.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    settle_folder(folder)
     missing = [name for name in PREPARED_FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: no {', '.join(missing)}; give a folder that `neuralmd prepare` wrote")
     pdb, sdf, protocol = (folder / name for name in PREPARED_FILES)
-    try:
-        content = json.loads(protocol.read_text())
-        ligand, source = str(content["ligand_selection"]), str(content["source"]["file"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{protocol}: damaged ({error!r}); run `neuralmd prepare` again") from error
+    content = read_json(protocol, "run `neuralmd prepare` again")
+    ligand, origin = content.get("ligand_selection"), content.get("source")
+    source = origin.get("file") if isinstance(origin, dict) else None
+    if not isinstance(ligand, str) or not isinstance(source, str):
+        raise InputError(f"{protocol}: damaged, it names no ligand or source; run `neuralmd prepare` again")
     return replace(load_complex(pdb, ligand, sdf=sdf), source=f"{pdb} (prepared from {source})")
 
 
