@@ -1,7 +1,7 @@
 """Systems that somebody serialized.
 
-OpenMM makes whatever object a file names: a PythonForce is unpickled, a TorchForce loads a program, a plugin's force may
-do anything. So a file is parsed here, types that are not OpenMM's own are refused, and OpenMM gets what was parsed,
+OpenMM makes whatever object a file names: a PythonForce is unpickled, a TorchForce loads a program, a plugin's force
+may do anything. So a file is parsed here, types that are not OpenMM's own are refused, and OpenMM gets what was parsed,
 written anew: nothing that was not seen reaches it.
 """
 

@@ -223,7 +223,7 @@ def test_commands_refuse_code_and_say_which_option_allows_it(
     assert main(command) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "evil.xml" in error and "InitializationScript" in error and "--allow-scripts" in error
+    assert all(word in error for word in ("evil.xml", "InitializationScript", "--allow-scripts"))
     assert not ran.exists()
     main([*command, "--allow-scripts"])
     assert ran.exists()
