@@ -79,7 +79,8 @@ def _check_numbers(system: mm.System, path: str | Path) -> None:
     """See that OpenMM could simulate a System; it finds wrong indices and formulas only when it begins."""
     if system.getNumParticles() == 0:
         raise InputError(f"{path}: the System has no particles")
-    found = _NOT_FINITE.search(mm.XmlSerializer.serialize(system))
+    text = mm.XmlSerializer.serialize(system)
+    found = _NOT_FINITE.search(text) if '="NaN"' in text or 'Infinity"' in text else None
     if found:
         raise InputError(f"{path}: {found['name']}={found['value']} in a {found['element']}; give a System that runs")
     for k in range(system.getNumParticles()):

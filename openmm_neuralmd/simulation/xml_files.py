@@ -4,6 +4,7 @@ A document type declaration is the only place where entities are declared, those
 stand for other files among them. OpenMM's formats have none, so it is refused where it begins.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -86,10 +87,12 @@ def parse_tree(content: str | bytes, source: str, *, expected: str) -> Element:
 
 
 _SIGNS = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "\n": " ", "\r": " ", "\t": " "}
-_ESCAPES = str.maketrans(_SIGNS)
+_ESCAPES, _find_sign = str.maketrans(_SIGNS), re.compile(f"[{''.join(_SIGNS)}]").search
 
 
 def format_start(tag: str, attributes: Mapping[str, str]) -> str:
     """The start of an element as OpenMM writes it, whatever stood in the file."""
-    written = [f' {name}="{value.translate(_ESCAPES)}"' for name, value in attributes.items()]
+    if _find_sign("".join(attributes.values())):
+        attributes = {name: value.translate(_ESCAPES) for name, value in attributes.items()}
+    written = [f' {name}="{value}"' for name, value in attributes.items()]
     return f"<{tag}{''.join(written)}>"
