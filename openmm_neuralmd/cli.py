@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
 from openmm_neuralmd.errors import InputError, NeuralMDError
+from openmm_neuralmd.text import guard_terminal
 
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
 
@@ -37,7 +38,11 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0, or 2 after one line on stderr that says what was wrong, or 130 when interrupted."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with guard_terminal():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(words: list[str]) -> int:
     try:
         if "" in words:
             raise InputError("one argument is empty (a shell variable that was never set?)")
@@ -56,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
