@@ -8,7 +8,7 @@ import numpy as np
 
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import get_color
-from openmm_neuralmd.analysis.viewer import name_residue
+from openmm_neuralmd.analysis.viewer import name_residue, rename_ligand
 from openmm_neuralmd.files import give_ascii_path
 
 _MAX_NAME = 40
@@ -56,14 +56,16 @@ def write_scenes(series: list[Observation], ligand: str, folder: str | Path) -> 
     """
     folder, residue = Path(folder), name_residue(ligand)
     scenes: list[Scene] = []
+    taken: set[str] = set()
     written: list[Path] = []
     for k, o in enumerate(series):
         if o.view is None:
             continue
-        name = _name_files(o.label, k, {s.topology.lower() for s in scenes})
+        name = _name_files(o.label, k, taken)
         scene = Scene(_name_molecule(name), f"{name}.pdb", f"{name}.xtc", get_color(k))
+        taken |= {name.lower(), scene.label.lower()}
         frames = mdtraj.Trajectory(
-            o.view.xyz, _rename_ligand(o.view.topology, residue), time=np.asarray(o.view.time, dtype=np.float32)
+            o.view.xyz, rename_ligand(o.view.topology, residue), time=np.asarray(o.view.time, dtype=np.float32)
         )
         frames[0].save_pdb(str(folder / scene.topology))
         with give_ascii_path(folder / scene.trajectory, write=True) as target:
@@ -76,9 +78,9 @@ def write_scenes(series: list[Observation], ligand: str, folder: str | Path) -> 
 
 
 def _name_files(label: str, index: int, taken: set[str]) -> str:
-    """Letters, digits and underscores, so that no script takes them for a command, and no other's."""
-    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in label)[:_MAX_NAME]
-    while f"{name}.pdb".lower() in taken:  # file systems may not tell A from a
+    """Letters, digits and underscores, so that no script takes them for a command; no other's, for PyMOL either."""
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in label)[:_MAX_NAME] or "_"
+    while {name.lower(), _name_molecule(name).lower()} & taken:  # file systems may not tell A from a
         name = f"{name}_{index}"
     return name
 
@@ -151,11 +153,3 @@ def build_vmd_script(scenes: list[Scene], ligand: str) -> str:
             lines.append("mol off $mol")
     lines += ["mol top 0", "display resetview", "animate speed 0.6"]
     return "\n".join(lines) + "\n"
-
-
-def _rename_ligand(topology: mdtraj.Topology, ligand: str) -> mdtraj.Topology:
-    renamed = topology.copy()
-    for residue in renamed.residues:
-        if not {"N", "CA"} <= {a.name for a in residue.atoms}:
-            residue.name = ligand
-    return renamed
