@@ -23,7 +23,7 @@ from openmm_neuralmd.analysis.viewer import dump_script, pack_trajectory
 from openmm_neuralmd.text import clean_text, shorten
 
 MAX_HEAD = 40
-"""Columns of a label at the head of a table."""
+"""Columns of a label in a table or above a picture; the title has the whole of it."""
 _CLASSES = {CLOSE: "close", WORSE: "worse", BROKEN: "broken"}
 _PATH_COLUMNS = (
     ("mae_nm", "MAE [\u00c5]", ANGSTROM),
@@ -133,7 +133,7 @@ def _describe_energies(comparison: Comparison) -> str:
     head = ["[kJ/mol]", "snapshots", "interaction", "Coulomb", "Lennard-Jones", "strain", "moved [\u00c5]"]
     rows = [
         [
-            escape(label),
+            _head(label),
             str(len(e.strain)),
             *(_format_spread(v) for v in (e.interaction, e.coulomb, e.lennard_jones, e.strain)),
             "\u2013" if e.shift is None else _format(ANGSTROM * float(e.shift.mean())),
@@ -169,7 +169,7 @@ def _tabulate_path_metrics(comparison: Comparison) -> str:
         return "<p>Not computed: the frame intervals differ.</p>"
     head = ["", *(f"{title}, {kind}" for kind in ("published", "textbook") for _, title, _ in _PATH_COLUMNS)]
     rows = [
-        [escape(label)]
+        [_head(label)]
         + [_format(factor * found[kind][key]) for kind in ("published", "textbook") for key, _, factor in _PATH_COLUMNS]
         for label, found in comparison.path_metrics.items()
     ]
@@ -189,7 +189,7 @@ def _build_drawings(comparison: Comparison) -> str:
     largest = ANGSTROM * max(compute_rmsf(o.positions).max() for o in series)
     try:
         drawings = "".join(
-            f'<div><b style="color:{get_color(k)}">{escape(o.label)}</b>'
+            f'<div><b style="color:{get_color(k)}">{_head(o.label)}</b>'
             f"{figures.draw_ligand_rmsf(o, ligand, largest)}</div>"
             for k, o in enumerate(series)
         )
@@ -234,7 +234,7 @@ def _describe_data(comparison: Comparison, speeds: dict[str, float]) -> str:
         speed = f"{speeds[o.label]:,.0f}" if o.label in speeds else "not recorded"
         rows.append(
             [
-                f"{escape(o.label)}<small>{escape(o.source)}</small>",
+                f"{_head(o.label)}<small>{escape(o.source)}</small>",
                 str(o.n_frames),
                 f"{o.interval:g}",
                 f"{o.length / 1000.0:.2f}",
