@@ -58,7 +58,7 @@ def measure(n_snapshots: int, folder: Path) -> dict[str, float]:
     return {way: 1e3 * statistics.median(values) for way, values in times.items()}
 
 
-def measure_check(folder: Path, n_megabytes: int = 256) -> float:
+def measure_check(n_megabytes: int = 256) -> float:
     """How fast a resumed run reads and digests its trajectory [MB/s]."""
     frame = os.urandom(2**16)
     began = time.perf_counter()
@@ -76,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         medians = measure(options.snapshots, Path(name))
-        speed = measure_check(Path(name))
+        speed = measure_check()
     for way, median in medians.items():
         print(f"{way:10s} {median:7.2f} ms a snapshot, {median / medians['neither']:.2f} of neither")
     print(f"check of a trajectory on resuming: {speed:.0f} MB/s")

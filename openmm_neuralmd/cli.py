@@ -15,6 +15,7 @@ from openmm_neuralmd import __version__
 from openmm_neuralmd.errors import InputError, NeuralMDError
 from openmm_neuralmd.files import describe_storage_error
 from openmm_neuralmd.signals import Terminated, end_in_order
+from openmm_neuralmd.text import guard_terminal
 
 _BROKEN_PIPE = 141  # 128 and SIGPIPE, as of programs that it ends
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
@@ -44,14 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Ended by Ctrl-C it gives 130, by SIGTERM 143, by SIGHUP 129, and 141 where nobody reads its output any longer.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with guard_terminal():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(words: list[str]) -> int:
     try:
         with end_in_order():
             if "" in words:
                 raise InputError("one argument is empty (a shell variable that was never set?)")
             args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
             args.run(args)
-            sys.stdout.flush()  # here, where a full disk can still be told
+            print(end="", flush=True)  # here, where a full disk can still be told
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes when it ends
         return _BROKEN_PIPE
@@ -72,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
+from openmm_neuralmd.text import check_label, clean_text
 
 _SECONDS_PER_DAY = 86400.0
 
@@ -61,9 +62,10 @@ def run_compare(
 ) -> None:
     """Compare a run with references and write the report; with energies where there is a model for them."""
     check_writable(args.out)
-    if args.label in RESERVED_LABELS:
-        raise InputError(f"--label {args.label}: the report uses this name itself; choose another")
-    run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
+    label = check_label(args.label, "--label")
+    if label in RESERVED_LABELS:
+        raise InputError(f"--label {label}: the report uses this name itself; choose another")
+    run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=label, option="--run-top")
     references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
     comparison, speeds = compare_files(
         run,
@@ -121,7 +123,7 @@ def open_references(
     files: list[TrajectoryFile] = []
     for k, path in enumerate(paths):
         top = tops[k] if len(tops) == len(paths) else (tops[0] if tops else None)
-        label = path.name if path.is_dir() else path.stem
+        label = clean_text(path.name if path.is_dir() else path.stem)
         if label in {taken, *RESERVED_LABELS, *(f.label for f in files)}:
             label = f"{label} ({k + 1})"
         files.append(open_series(path, top, interval=interval, label=label))
