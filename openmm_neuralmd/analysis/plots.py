@@ -23,6 +23,7 @@ from openmm_neuralmd.analysis.observation import Observation, observe
 from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import open_run
+from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.text import clean_text, shorten
 
 RUN_COLOR = "#d1495b"
@@ -52,7 +53,8 @@ def write_overview(run_dir: str | Path, path: str | Path, *, superpose_on: str =
     file = open_run(run_dir, label="NeuralMD")
     site, replicas = load_run_context(file)
     figure = draw_overview([observe(f, site, superpose_on=superpose_on) for f in (file, *replicas)], site)
-    figure.savefig(path, dpi=150)
+    with write_whole(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=150)
     return Path(path)
 
 
