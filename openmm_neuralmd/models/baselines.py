@@ -41,7 +41,8 @@ class DenoisingLD(nn.Module):
         self.backbone = Backbone(n_vectors=n_channels, **backbone)
         self.force_scale = FORCE_SCALE
         self.mixing = MLP([8, 32, n_channels])
-        self.levels = torch.logspace(math.log10(highest), math.log10(lowest), n_levels).tolist()
+        # on the CPU by name, so that a network without memory for its weights (device "meta") can be built too
+        self.levels = torch.logspace(math.log10(highest), math.log10(lowest), n_levels, device="cpu").tolist()
 
     def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
         return self.backbone.embed_protein(structure)

@@ -17,15 +17,7 @@ from openmm import unit
 from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, Topology
 
 from openmm_neuralmd.chemistry import read_sdf
-from openmm_neuralmd.complex import (
-    Complex,
-    check_source,
-    is_prepared,
-    is_reserved_name,
-    load_bundled_complex,
-    load_complex,
-    read_pdb,
-)
+from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_complex, read_pdb
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import write_atomically
@@ -36,6 +28,7 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
+from openmm_neuralmd.residues import is_reserved_name
 from openmm_neuralmd.simulation.system_files import read_system
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
