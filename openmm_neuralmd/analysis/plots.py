@@ -11,9 +11,10 @@ from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import open_run
+from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 
 RUN_COLOR = "#d1495b"
 REFERENCE_COLORS = ("#30638e", "#3aa6a0", "#8e7dbe", "#a67c52")
@@ -21,6 +22,7 @@ INK, FAINT = "#2b2d42", "#d9dce3"
 ANGSTROM = 10.0
 
 
+@check_arguments(run_dir=check_path, path=check_path, superpose_on=a_choice(SUPERPOSITIONS))
 def write_overview(run_dir: str | Path, path: str | Path, *, superpose_on: str = "pocket") -> Path:
     """Draw a run beside the bundled replicas (where it is of the bundled complex): RMSD over time, RMSF per atom.
 

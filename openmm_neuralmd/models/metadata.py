@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from rdkit import Chem, rdBase
 
 from openmm_neuralmd.checks import MOST_STEPS_PER_SNAPSHOT, TAKES_NOISE, describe, is_count, is_number, join_noisy
-from openmm_neuralmd.errors import ModelContractError
+from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.registry import KINDS, STOCHASTIC_KINDS
 
 SCHEMA_VERSION = 3
@@ -219,20 +219,35 @@ def check_metadata(metadata: Any) -> None:
         raise ModelContractError(
             f"its metadata are {describe(metadata)}; expected entries by name; train or export the model again"
         )
-    _check_json(metadata, "", 0)
-    _check_version(metadata)
-    _check_form(metadata, _METADATA, "")
-    check_config(metadata["kind"], metadata["config"])
-    if metadata["kind"] in STOCHASTIC_KINDS and not TAKES_NOISE[metadata["scheme"]]:
-        _complain("scheme", metadata["scheme"], f"a scheme for models with noise ({join_noisy()})")
+    try:
+        _check_json(metadata, "", 0)
+        _check_version(metadata)
+        _check_form(metadata, _METADATA, "")
+        _check_config(metadata["kind"], metadata["config"])
+        if metadata["kind"] in STOCHASTIC_KINDS and not TAKES_NOISE[metadata["scheme"]]:
+            _complain("scheme", metadata["scheme"], f"a scheme for models with noise ({join_noisy()})")
+    except _EntryError as fault:
+        raise ModelContractError(f"metadata {fault}; train or export the model again") from None
 
 
 def check_config(kind: str, config: Any) -> None:
-    """Check the arguments of a network of one of ``KINDS``, ``config`` in metadata.
+    """Check the arguments of a network of one of ``KINDS`` before it is built, as ``config`` in metadata later.
 
     Raises:
-        ModelContractError: As ``check_metadata``.
+        InputError: Naming the entry, what was found and what was expected.
     """
+    try:
+        _check_form(kind, _METADATA.required["kind"], "kind")
+        _check_config(kind, config)
+    except _EntryError as fault:
+        raise InputError(str(fault)) from None
+
+
+class _EntryError(Exception):
+    """What is wrong with an entry; the message says what was found and what was expected."""
+
+
+def _check_config(kind: str, config: Any) -> None:
     _check_form(config, _CONFIGS[kind], "config")
     if config.get("stochastic", kind in STOCHASTIC_KINDS) != (kind in STOCHASTIC_KINDS):
         _complain("config.stochastic", config["stochastic"], f"what a model of kind {kind} is")
@@ -273,8 +288,7 @@ def _check_record(value: Any, form: Record, place: str) -> None:
         _complain(place, value, "entries by name")
     missing = [name for name in form.required if name not in value]
     if missing:
-        where = f" ({place})" if place else ""
-        raise ModelContractError(f"metadata{where} lack {', '.join(missing)}; train or export the model again")
+        raise _EntryError(f"{f'entry {place} ' if place else ''}lack{'s' if place else ''} {', '.join(missing)}")
     known = {**form.required, **form.optional}
     if form.is_closed and (unknown := [name for name in value if name not in known]):
         _complain(_join(place, unknown[0]), value[unknown[0]], f"only {', '.join(known)}")
@@ -331,7 +345,4 @@ def _describe_depth() -> ModelContractError:
 
 def _complain(place: str, found: Any, expected: str) -> NoReturn:
     place = "".join(character if character.isprintable() else "?" for character in place)
-    raise ModelContractError(
-        f"metadata entry {place or 'as a whole'} is {describe(found)}; expected {expected}; train or export the model "
-        "again"
-    )
+    raise _EntryError(f"entry {place or 'as a whole'} is {describe(found)}; expected {expected}")

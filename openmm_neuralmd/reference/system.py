@@ -16,6 +16,7 @@ import openmm as mm
 from openmm import unit
 from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, Topology
 
+from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.chemistry import read_sdf
 from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_complex, read_pdb
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
@@ -123,6 +124,15 @@ def convert_box(vectors: Any) -> np.ndarray:
     )
 
 
+@check_arguments(
+    source=optional(check_path),
+    ligand=optional(check_text),
+    sdf=optional(check_path),
+    ligand_parameters=optional(check_path),
+    solvent=check_text,
+    padding=a_number(),
+    seed=a_count(least=0),
+)
 def build_system(
     source: str | Path | None,
     *,
@@ -225,6 +235,7 @@ def create_system(force_field: ForceField, topology: Topology, solvent: str) -> 
     return system
 
 
+@check_arguments(system_path=check_path, top=check_path, ligand=optional(check_text))
 def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None = None) -> MolecularSystem:
     """A System somebody made, and the structure it belongs to; both may be gzipped.
 

@@ -11,6 +11,7 @@ from openmm_neuralmd.checks import is_count
 from openmm_neuralmd.errors import InputError
 
 _LARGEST_SEED = 2**64 - 1
+_SHOWN = 60  # characters of what is no seed
 
 
 def draw_increments(seed: int, step: int, n_noise: int) -> np.ndarray:
@@ -29,8 +30,8 @@ def draw_increments(seed: int, step: int, n_noise: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, step])).standard_normal(n_noise)
 
 
-def check_seed(seed: Any) -> int:
+def check_seed(seed: Any, name: str = "seed") -> int:
     """The seed itself; InputError where Philox cannot take it."""
     if not is_count(seed) or not 0 <= seed <= _LARGEST_SEED:
-        raise InputError(f"seed {seed!r}: give an integer from 0 to 2^64 - 1")
+        raise InputError(f"{name} {repr(seed)[:_SHOWN]}: give an integer from 0 to 2^64 - 1")
     return int(seed)

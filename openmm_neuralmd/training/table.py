@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.training.scores import COLUMNS
 
@@ -28,6 +29,7 @@ class Evaluation:
     about: dict[str, Any]
     by_complex: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @check_arguments(folder=check_path)
     def write(self, folder: str | Path) -> None:
         """Write ``metrics.md``, ``metrics.csv`` and ``metrics.json``, and ``complexes.csv`` where there are several."""
         out = Path(folder)
