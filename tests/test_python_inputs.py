@@ -223,7 +223,7 @@ CASES = [
     *each(prepare, "ligand", NO_TEXT),
     *each(prepare, "out", NO_PATH),
     *each(prepare, "chains", (5, "AB", [5], [""])),
-    *each(prepare, "smiles", (5, "", [], True)),
+    *each(prepare, "smiles", (5, b"CCO", [], True)),
     *each(prepare, "sdf", (5, "", [], True)),
     *each(prepare, "ph", NO_NUMBER),
     *each(prepare, "max_gap", (-1, 2.5, "5", True, None)),

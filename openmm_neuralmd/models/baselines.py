@@ -41,8 +41,7 @@ class DenoisingLD(nn.Module):
         self.backbone = Backbone(n_vectors=n_channels, **backbone)
         self.force_scale = FORCE_SCALE
         self.mixing = MLP([8, 32, n_channels])
-        # on the CPU by name, so that a network without memory for its weights (device "meta") can be built too
-        self.levels = torch.logspace(math.log10(highest), math.log10(lowest), n_levels, device="cpu").tolist()
+        self.levels = torch.logspace(math.log10(highest), math.log10(lowest), n_levels).tolist()
 
     def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
         return self.backbone.embed_protein(structure)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Optional, Tuple
@@ -37,8 +38,8 @@ from openmm_neuralmd.models.interface import (
     build_protein_structure,
 )
 from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
-from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
-from openmm_neuralmd.models.weights import check_weights
+from openmm_neuralmd.models.registry import SIMULATED_KINDS
+from openmm_neuralmd.models.weights import build_quietly, check_weights
 from openmm_neuralmd.shape import Shape
 from openmm_neuralmd.units import compute_force_factor
 
@@ -290,7 +291,8 @@ class Model:
                 f"{self.path}: a model of kind {self.kind} is a baseline for neuralmd evaluate, not one to simulate "
                 f"with; train one of kind {', '.join(SIMULATED_KINDS)}"
             )
-        exported = _compile(self.restore_network().to(dtype), self.kind)
+        with _quiet():
+            exported = torch.jit.load(io.BytesIO(self._compiled)).to(dtype)
         graph = self.build_graph(complex_, dtype)
         placed = build_protein_structure(
             complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=torch.float64
@@ -320,11 +322,21 @@ class Model:
             origin=origin,
         )
 
+    @cached_property
+    def _compiled(self) -> bytes:
+        """The network compiled by this package: once, and read anew for each complex, which takes a third of the time.
+
+        What was called before is specialised for what it was called with; anew, every complex finds the same.
+        """
+        buffer = io.BytesIO()
+        with _quiet():
+            torch.jit.save(_compile(self.restore_network(), self.kind), buffer)
+        return buffer.getvalue()
+
     def restore_network(self) -> nn.Module:
         """The network in plain PyTorch, with the file's weights: for evaluation, further training, another export."""
-        with torch.device("meta"):
-            net = build_network(self.kind, self.metadata["config"])
-        net.load_state_dict({name: value.clone() for name, value in self.weights.items()}, assign=True)
+        net = build_quietly(self.kind, self.metadata["config"])
+        net.load_state_dict(dict(self.weights))
         return net.eval()
 
     @check_arguments(complex_=A_COMPLEX)
@@ -344,30 +356,6 @@ class Model:
                 f"model was trained on {_join(self.metadata['elements'])} only; train a model that has seen them"
             )
         return graph._replace(elements=torch.tensor([stand_ins.get(z, z) for z in elements])) if stand_ins else graph
-
-
-A_MODEL = an_instance(
-    Model,
-    BoundModel,
-    of="a model, load_model(...) or load_bundled_model(...)",
-    has=("compute_force", "n_atoms", "snapshot_interval"),
-)
-"""Checker of a model, bound or not; whatever computes forces as ``BoundModel`` does is one."""
-
-
-def bind_model(model: Model | BoundModel, complex_: Complex) -> BoundModel:
-    """The model itself if it is bound already, to a ligand of as many atoms; else bound to the complex.
-
-    Raises:
-        ModelContractError: If it does not fit the ligand.
-    """
-    bound = model.bind(complex_) if isinstance(model, Model) else model
-    if bound.n_atoms != complex_.ligand.n_atoms:
-        raise ModelContractError(
-            f"the model is bound to {bound.n_atoms} atoms, ligand {complex_.ligand.name} has "
-            f"{complex_.ligand.n_atoms} heavy atoms: bind it to this complex"
-        )
-    return bound
 
 
 @check_arguments(net=an_instance(nn.Module, of="a network, torch.nn.Module"), path=check_path)

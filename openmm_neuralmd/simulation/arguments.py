@@ -5,6 +5,7 @@ from openmm_neuralmd.checks import (
     Check,
     a_count,
     a_sequence,
+    an_instance,
     check_callable,
     check_flag,
     check_path,
@@ -12,10 +13,20 @@ from openmm_neuralmd.checks import (
     check_threads,
     optional,
 )
-from openmm_neuralmd.complex import A_COMPLEX
-from openmm_neuralmd.models.export import A_MODEL
+from openmm_neuralmd.complex import A_COMPLEX, Complex
+from openmm_neuralmd.errors import ModelContractError
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
 from openmm_neuralmd.solvers.noise import check_seed
+
+A_MODEL = an_instance(
+    Model,
+    BoundModel,
+    of="a model, load_model(...) or load_bundled_model(...)",
+    has=("compute_force", "n_atoms", "snapshot_interval"),
+)
+"""Checker of a model, bound or not; whatever computes forces as ``BoundModel`` does is one."""
 
 FORCE_ARGUMENTS: dict[str, Check] = {
     "complex_": A_COMPLEX,
@@ -48,3 +59,18 @@ REPLICA_ARGUMENTS: dict[str, Check] = {
     "scheme": RUN_ARGUMENTS["scheme"],
 }
 """Of ``run_replicas``."""
+
+
+def bind_model(model: Model | BoundModel, complex_: Complex) -> BoundModel:
+    """The model itself if it is bound already, to a ligand of as many atoms; else bound to the complex.
+
+    Raises:
+        ModelContractError: If it does not fit the ligand.
+    """
+    bound = model.bind(complex_) if isinstance(model, Model) else model
+    if bound.n_atoms != complex_.ligand.n_atoms:
+        raise ModelContractError(
+            f"the model is bound to {bound.n_atoms} atoms, ligand {complex_.ligand.name} has "
+            f"{complex_.ligand.n_atoms} heavy atoms: bind it to this complex"
+        )
+    return bound

@@ -18,8 +18,8 @@ from openmm_neuralmd.checks import an_instance, check_arguments
 from openmm_neuralmd.complex import Complex, Ligand
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
-from openmm_neuralmd.models.export import Model, bind_model, build_whole_system_module
-from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS
+from openmm_neuralmd.models.export import Model, build_whole_system_module
+from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import (
     STAGE_PARAMETER,
     TIMESTEP_PARAMETER,

@@ -28,8 +28,8 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.complex import Complex, strip_unit
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
-from openmm_neuralmd.models.export import Model, bind_model
-from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS
+from openmm_neuralmd.models.export import Model
+from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.dynamics import Dynamics
