@@ -33,6 +33,7 @@ TAKES_NOISE = {
 }
 """The schemes that solvers and integrators know, and whether each takes models with noise."""
 _MOST_THREADS = 128  # of a machine with few cores: more than any helps, far less than any threading library refuses
+_LONGEST_NAME = 255  # bytes of a file's or folder's name, of every file system in use
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -134,9 +135,16 @@ def check_path(name: str, value: Any) -> Path:
     """The name of a file or folder."""
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise InputError(f"{name} is {describe(value)}; give the name of a file or folder, a text or a Path")
-    if not os.fspath(value) or "\0" in os.fspath(value):
-        raise InputError(f"{name} is {describe(os.fspath(value))}; give the name of a file or folder")
-    return Path(value)
+    path = os.fspath(value)
+    if not path or "\0" in path:
+        raise InputError(f"{name} is {describe(path)}; give the name of a file or folder")
+    try:
+        longest = max(len(part) for part in os.fsencode(path).split(os.fsencode(os.sep)))
+    except UnicodeEncodeError:
+        raise InputError(f"{name} is {describe(path)}; give a name that file systems can hold") from None
+    if longest > _LONGEST_NAME:
+        raise InputError(f"{name} is {describe(path)}; a name may have {_LONGEST_NAME} bytes, this one has {longest}")
+    return Path(path)
 
 
 def check_callable(name: str, value: Any) -> Callable[..., Any]:

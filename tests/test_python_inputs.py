@@ -53,7 +53,7 @@ from tests.helpers import make_double, make_topology
 
 NOTHING = (None, 5, 2.5, "text", [], {}, object(), True)  # in place of an object
 NO_TEXT = (None, 5, 2.5, [], b"LIG", True, "")
-NO_PATH = (None, 5, 2.5, [], b"x.pdb", True, "", "a\0b")
+NO_PATH = (None, 5, 2.5, [], b"x.pdb", True, "", "a\0b", "n" * 300, "a\ud800b")
 NO_COUNT = (0, -1, 2.5, 1.0, math.nan, True, "3", None, [3], 3 + 0j, np.float64(3), np.bool_(True))
 NO_SEED = (-1, 2**64, 1.5, "0", True, [0], math.nan, np.float32(1))
 NO_FLAG = ("no", "", 0, 1, None, 0.0, [])
@@ -210,7 +210,7 @@ CASES = [
     *each(lambda at, **c: at.model.bind(**c), "complex_", NOTHING),
     *each(lambda at, **c: at.model.build_graph(**c), "complex_", NOTHING),
     *each(lambda at, **c: at.model.bind(at.complex, **c), "dtype", (None, 5, "float32", float, np.float32, torch.half)),
-    *each(lambda at, **c: at.model.bind(at.complex, **c), "dtype", (torch.bfloat16, torch.int64, torch.complex64)),
+    *each(lambda at, **c: at.model.bind(at.complex, **c), "dtype", (torch.bfloat16, torch.int64, np.zeros(2))),
     *each(evaluate_force, "positions", (*NOTHING, np.zeros((1, 9, 3)), torch.tensor(1.0), torch.zeros(0))),
     *each(evaluate_force, "positions", (torch.zeros(1, 9, 3, dtype=torch.int64), torch.zeros(1, 9, 3) + 0j)),
     *each(lambda at, **c: export_model(**{"metadata": {}, "path": at.folder / "m.pt", **c}), "net", NOTHING),

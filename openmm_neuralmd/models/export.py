@@ -284,7 +284,7 @@ class Model:
             InputError: If an argument cannot be used.
             ModelContractError: If the model is of a kind without force, or as in ``build_graph``.
         """
-        if dtype not in _PRECISIONS:
+        if not isinstance(dtype, torch.dtype) or dtype not in _PRECISIONS:
             raise InputError(f"dtype is {dtype!r}; give torch.float32 or torch.float64")
         if self.kind not in SIMULATED_KINDS:
             raise ModelContractError(

@@ -107,14 +107,14 @@ _SEQUENCE = Value(
 )
 _SMILES = Value(f"the SMILES of a molecule, at most {_LONGEST_SMILES} characters", _is_smiles)
 
-# Upper bounds are far beyond what is useful; they keep a wrong file from taking all memory. Lower ones of cutoffs are
-# the shortest distances there are: no two bonded atoms, and no ligand atom and CA, come closer.
+# Upper bounds are far beyond what is useful; they keep a wrong file from taking all memory. Below the lower ones of
+# cutoffs a network has hardly a pair to learn from: bonds are 1.1 to 2.1 A long, CA atoms stand 4 A from a ligand's.
 _BACKBONE: Mapping[str, Form] = {
     "hidden": _integer(2, 1024),
     "n_layers": _integer(1, 64),
     "n_radial": _integer(1, 1024),
-    "ligand_cutoff": _number(1.0, 100.0, " A"),
-    "pocket_cutoff": _number(3.0, 100.0, " A"),
+    "ligand_cutoff": _number(2.0, 100.0, " A"),
+    "pocket_cutoff": _number(4.0, 100.0, " A"),
 }
 _NEWTONIAN: Mapping[str, Form] = {
     "stochastic": _FLAG,

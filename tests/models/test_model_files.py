@@ -238,7 +238,7 @@ def test_options_of_every_kind_come_back(kind: str, tmp_path: Path) -> None:
 )
 def test_the_least_that_passes_can_be_bound(smallest: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     kind, options = smallest
-    config = {"hidden": 2, "n_layers": 1, "n_radial": 1, "ligand_cutoff": 1.0, "pocket_cutoff": 3.0, **options}
+    config = {"hidden": 2, "n_layers": 1, "n_radial": 1, "ligand_cutoff": 2.0, "pocket_cutoff": 4.0, **options}
     export_model(build_network(kind, config), {**METADATA, "kind": kind, "config": config}, tmp_path / "m.pt")
     complex_ = load_bundled_complex()
     bound = load_model(tmp_path / "m.pt").bind(complex_)
