@@ -113,15 +113,21 @@ def run_info(args: argparse.Namespace) -> None:
 
 def _format_entries(content: dict[str, Any], indent: int = 0) -> list[str]:
     lines = []
-    for key, value in content.items():
+    for name, value in content.items():
+        key = _show(name)
         if isinstance(value, dict):
             lines += [f"{' ' * indent}{key}", *_format_entries(value, indent + 2)]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for k, entry in enumerate(value[:_SHOWN_ENTRIES]):
                 lines += [f"{' ' * indent}{key} {k + 1} of {len(value)}", *_format_entries(entry, indent + 2)]
         else:
-            lines.append(f"{' ' * indent}{key:{max(26 - indent, 1)}} {value}")
+            lines.append(f"{' ' * indent}{key:{max(26 - indent, 1)}} {_show(value)}")
     return lines
+
+
+def _show(value: Any) -> str:
+    """As text, on one line and without what a terminal would obey: a file may say anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def _find(name: str, pattern: str) -> Callable[..., Any]:

@@ -17,12 +17,23 @@ from openmm_neuralmd.analysis.scenes import write_scenes
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.checks import (
+    a_choice,
+    a_count,
+    a_sequence,
+    an_instance,
+    check_arguments,
+    check_path,
+    check_text,
+    optional,
+)
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
 from openmm_neuralmd.text import check_label, clean_text
 
 _SECONDS_PER_DAY = 86400.0
+_A_SERIES = an_instance(TrajectoryFile, of="an opened trajectory, open_run(...) or open_trajectory(...)")
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +141,14 @@ def open_references(
     return files
 
 
+@check_arguments(
+    run=_A_SERIES,
+    references=a_sequence(_A_SERIES, of="trajectories"),
+    ligand=optional(check_text),
+    sdf=optional(check_path),
+    superpose_on=a_choice(SUPERPOSITIONS),
+    energy_frames=a_count(least=2),
+)
 def compare_files(
     run: TrajectoryFile,
     references: Sequence[TrajectoryFile],
@@ -177,6 +196,7 @@ def compare_files(
     return comparison, {f.label: s for f in (run, *files) if (s := compute_speed(f)) is not None}
 
 
+@check_arguments(comparison=an_instance(Comparison, of="a Comparison, compare_files(...)[0]"), out=check_path)
 def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
     """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
     check_writable(out)

@@ -20,9 +20,10 @@ from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import open_run
+from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.text import clean_text, shorten
 
@@ -36,6 +37,7 @@ _LEGEND_COLUMNS, _HANDLE_COLUMNS = 125, 6  # of text in the width of a page, and
 _PLAIN: Any = {"text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False}
 
 
+@check_arguments(run_dir=check_path, path=check_path, superpose_on=a_choice(SUPERPOSITIONS))
 def write_overview(run_dir: str | Path, path: str | Path, *, superpose_on: str = "pocket") -> Path:
     """Draw a run beside the bundled replicas (where it is of the bundled complex): RMSD over time, RMSF per atom.
 

@@ -16,16 +16,9 @@ import openmm as mm
 from openmm import unit
 from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, Topology
 
+from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.chemistry import read_sdf
-from openmm_neuralmd.complex import (
-    Complex,
-    check_source,
-    is_prepared,
-    is_reserved_name,
-    load_bundled_complex,
-    load_complex,
-    read_pdb,
-)
+from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_complex, read_pdb
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import write_atomically
@@ -36,6 +29,7 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
+from openmm_neuralmd.residues import is_reserved_name
 from openmm_neuralmd.simulation.force_field_files import find_own_file, load_openmm_force_field
 from openmm_neuralmd.simulation.system_files import read_system
 
@@ -131,6 +125,15 @@ def convert_box(vectors: Any) -> np.ndarray:
     )
 
 
+@check_arguments(
+    source=optional(check_path),
+    ligand=optional(check_text),
+    sdf=optional(check_path),
+    ligand_parameters=optional(check_path),
+    solvent=check_text,
+    padding=a_number(),
+    seed=a_count(least=0),
+)
 def build_system(
     source: str | Path | None,
     *,
@@ -235,6 +238,7 @@ def create_system(force_field: ForceField, topology: Topology, solvent: str) -> 
     return system
 
 
+@check_arguments(system_path=check_path, top=check_path, ligand=optional(check_text))
 def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None = None) -> MolecularSystem:
     """A System somebody made, and the structure it belongs to; both may be gzipped.
 

@@ -14,6 +14,7 @@ from typing import Any
 import openmm as mm
 import torch
 
+from openmm_neuralmd.checks import a_count, check_arguments, check_threads
 from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
@@ -44,6 +45,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
         Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
 
 
+@check_arguments(threads=lambda name, threads: check_threads(threads, name), repeats=a_count())
 def measure(*, threads: int, repeats: int) -> dict[str, Any]:
     """Medians [ms] for the bundled complex and models, and the peak resident memory [GB] of this process."""
     complex_ = load_bundled_complex()

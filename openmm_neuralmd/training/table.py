@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.folders import replace_files
 from openmm_neuralmd.text import clean_texts, escape_markdown
 from openmm_neuralmd.training.scores import COLUMNS
@@ -29,6 +30,7 @@ class Evaluation:
     about: dict[str, Any]
     by_complex: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @check_arguments(folder=check_path)
     def write(self, folder: str | Path) -> None:
         """Write ``metrics.md``, ``metrics.csv`` and ``metrics.json``, and ``complexes.csv`` where there are several."""
         content = clean_texts({"about": self.about, "rows": self.rows, "complexes": self.by_complex})
