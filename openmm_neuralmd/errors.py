@@ -1,5 +1,13 @@
 """Errors that openmm_neuralmd raises; every message says what was found, what was expected and what to do."""
 
+_WORDS = {
+    "MemoryError": "more memory would be needed than there is",
+    "IndexError": "it holds fewer values than expected",
+    "StopIteration": "empty or cut short",
+    "AssertionError": "it contradicts itself",
+}
+"""For errors without a message."""
+
 
 class NeuralMDError(Exception):
     """Base of all errors of this package; the command line prints it as one line and exits with status 2."""
@@ -23,3 +31,16 @@ class NonFiniteStateError(NeuralMDError, RuntimeError):
 
 class ProjectionError(NeuralMDError, RuntimeError):
     """Bond lengths that could not be brought back; the message names the step and the worst distance."""
+
+
+def describe_error(error: BaseException) -> str:
+    """The line of a library's message that says what is wrong; never empty."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # its own is in quotes
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip(" \t.:;'\"()")]
+    if not lines:
+        return _WORDS.get(type(error).__name__, f"not of the expected form ({type(error).__name__})")
+    if isinstance(error, KeyError) and lines[0].isidentifier():
+        return f"{lines[0]} is missing"
+    return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last

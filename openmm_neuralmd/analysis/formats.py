@@ -1,0 +1,147 @@
+"""Formats of trajectories and topologies: which are read, by name, and what a file's first bytes say it is.
+
+The lists are closed. mdtraj chooses a reader by a file's name, and some of its readers unpickle what they find.
+"""
+
+import struct
+from pathlib import Path
+
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import find_format
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+NETCDF_SUFFIXES = (".nc", ".netcdf", ".ncdf")
+TIMED_SUFFIXES = (".xtc", ".trr", *NETCDF_SUFFIXES, *HDF5_SUFFIXES)
+"""Of trajectories that carry times."""
+PDB_SUFFIXES = (".pdb", ".pdb.gz")
+CIF_SUFFIXES = (".cif", ".mmcif", ".pdbx", ".cif.gz", ".mmcif.gz", ".pdbx.gz")
+PRMTOP_SUFFIXES = (".prmtop", ".parm7", ".prm7")
+_FORMATS = {
+    ".dcd": "DCD",
+    ".xtc": "XTC",
+    ".trr": "TRR",
+    **dict.fromkeys(NETCDF_SUFFIXES, "NetCDF"),
+    **dict.fromkeys(HDF5_SUFFIXES, "HDF5"),
+    **dict.fromkeys(PDB_SUFFIXES, "PDB"),
+    **dict.fromkeys(CIF_SUFFIXES, "mmCIF"),
+    **dict.fromkeys(PRMTOP_SUFFIXES, "prmtop"),
+    ".gro": "GRO",
+    ".psf": "PSF",
+    ".tpr": "TPR",
+    ".xyz": "XYZ",
+    ".lammpstrj": "LAMMPS",
+}
+TRAJECTORY_SUFFIXES = (".dcd", *TIMED_SUFFIXES, ".xyz", ".lammpstrj")
+TOPOLOGY_SUFFIXES = (*PDB_SUFFIXES, *CIF_SUFFIXES, ".gro", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES, ".tpr")
+TRAJECTORIES = "DCD, XTC, TRR, NetCDF or HDF5"
+TOPOLOGIES = "PDB, PDBx/mmCIF, GRO, prmtop, PSF, HDF5 or TPR"
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_PDB_RECORDS = (b"ATOM  ", b"HETATM", b"CRYST1", b"HEADER", b"REMARK", b"MODEL ")
+_XTC_NUMBERS, _TRR_NUMBER = (1995, 2023), 1993
+
+
+def find_suffix(path: str | Path) -> str:
+    """What follows the last dot of a name, in small letters; with the part before it where it is .gz."""
+    path = Path(path)
+    return find_format(path) + (".gz" if path.suffix.lower() == ".gz" else "")
+
+
+def is_hdf5(path: str | Path) -> bool:
+    """Whether a file's name says that it is HDF5, which holds its own topology."""
+    return find_suffix(path) in HDF5_SUFFIXES
+
+
+def check_format(path: Path, suffixes: tuple[str, ...], kind: str, expected: str) -> str:
+    """The suffix of a file that is there, once it is one of those and the file holds nothing else.
+
+    Args:
+        path: The file.
+        suffixes: Allowed, in small letters.
+        kind: What it should be, for messages: "trajectory" or "topology".
+        expected: Formats that will do, for messages.
+
+    Raises:
+        InputError: If it is a folder, empty, of another format, or of another format than its name says.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a {kind} file: {expected}")
+    suffix = find_suffix(path)
+    if suffix not in suffixes:
+        remedy = " (mdconvert makes them)" if kind == "trajectory" else ""
+        what = f"{_FORMATS[suffix]} is" if suffix in _FORMATS else f"{suffix or 'a name without suffix'} is"
+        raise InputError(f"{path}: {what} not a {kind} format; give {expected}{remedy}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not head:
+        raise InputError(f"{path}: empty or cut short; give a whole {kind} file")
+    found, named = _recognise(head), _FORMATS[suffix]
+    packed = next((name for start, name in _PACKED.items() if head.startswith(start)), None)
+    if suffix.endswith(".gz"):
+        if packed != "gzip":
+            raise InputError(f"{path}: is not packed with gzip, as its name says; give it its right name")
+    elif packed is not None:
+        raise InputError(f"{path}: is packed with {packed}; unpack it first")
+    elif found == "HDF5" and named == "NetCDF":
+        raise InputError(f"{path}: is NetCDF 4; Amber's NetCDF 3 is read: nccopy -k nc6 {path.name} new{path.suffix}")
+    elif found is not None and found != named:
+        raise InputError(f"{path}: holds {found}, not {named} as its name says; give it its right name")
+    return suffix
+
+
+def read_n_atoms(path: Path, suffix: str) -> int | None:
+    """Number of atoms that the header of a DCD, XTC or TRR file tells; None of others and of cut ones.
+
+    Readers make room for as many before they find that the frames are not there.
+    """
+    with path.open("rb") as file:
+        head = file.read(128)
+        if _FORMATS[suffix] != _recognise(head):
+            return None
+        try:
+            if suffix == ".xtc":
+                return int(struct.unpack(">i", head[4:8])[0])
+            if suffix == ".trr":
+                return int(struct.unpack(">i", head[64:68])[0])
+            if suffix == ".dcd" and head[4:8] == b"CORD":
+                order = "<" if head[0] == 84 else ">"
+                title = struct.unpack(f"{order}i", head[92:96])[0]
+                file.seek(92 + title + 8)
+                before, n_atoms, after = struct.unpack(f"{order}3i", file.read(12))
+                return int(n_atoms) if before == after == 4 else None
+        except (struct.error, OSError, ValueError):
+            return None
+    return None
+
+
+def _recognise(head: bytes) -> str | None:
+    """The format that a file's first bytes are of; None of those that have no mark."""
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "HDF5"
+    if head.startswith(b"CDF") and head[3:4] in b"\x01\x02\x05":
+        return "NetCDF"
+    if b"CORD" in (head[4:8], head[8:12]):
+        return "DCD"
+    if head[8:15] == b"VERSION" or head[4:11] == b"VERSION":
+        return "TPR"
+    if len(head) >= 8:
+        number = struct.unpack(">i", head[:4])[0]
+        if number in _XTC_NUMBERS:
+            return "XTC"
+        if number == _TRR_NUMBER:
+            return "TRR"
+    if head.startswith(b"%VERSION"):
+        return "prmtop"
+    if head.startswith(b"data_"):
+        return "mmCIF"
+    if head.startswith(b"PSF"):
+        return "PSF"
+    return "PDB" if head.startswith(_PDB_RECORDS) else None
