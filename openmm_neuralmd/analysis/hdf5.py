@@ -5,10 +5,15 @@ kilobyte may claim a petabyte. Here only plain arrays are read, chunk by chunk, 
 size at most. Attributes that other libraries would unpickle are never read.
 """
 
+import io
 import itertools
 import math
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -44,22 +49,30 @@ def open_hdf5(path: Path) -> h5py.File:
         raise InputError(f"{path}: not a readable HDF5 file, or cut short: {told}") from error
 
 
+def has_member(group: h5py.Group, name: str) -> bool:
+    """Whether a group has a direct member of this name, wherever that leads; a path is none."""
+    if not name or "/" in name or name == "." or "\0" in name:
+        return False
+    try:
+        return bool(group.id.links.exists(name.encode()))
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return False
+
+
 def find_member(group: h5py.Group, name: str, label: str) -> h5py.Group | h5py.Dataset | None:
     """What a group holds under a name; None if there is nothing.
 
     Args:
         group: Of an open file.
-        name: Of a direct member; a path leads nowhere.
+        name: Of a direct member.
         label: What messages call the group.
 
     Raises:
         InputError: If it is a link of another kind than HDF5's own, or damaged.
     """
-    if not name or "/" in name or name == "." or "\0" in name:
+    if not has_member(group, name):
         return None
     try:
-        if name not in group.keys():  # noqa: SIM118  (``in group`` would follow a link)
-            return None
         kind = group.id.links.get_info(name.encode()).type
         if kind == h5py.h5l.TYPE_HARD:
             found = group[name]
@@ -71,6 +84,71 @@ def find_member(group: h5py.Group, name: str, label: str) -> h5py.Group | h5py.D
         f"{label}: {name} is {what.get(kind, 'a link of unknown kind')}, which is not followed; write the data into "
         "the file itself"
     )
+
+
+class Disk(io.RawIOBase):
+    """The file that HDF5 writes to; it learns of no failure, because closing a file that fails ends the interpreter.
+
+    Args:
+        path: The file, replaced if it exists.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115
+        self._error: OSError | None = None
+
+    def raise_error(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, content: Any) -> int:
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        try:
+            while self._error is None and len(rest):
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._error = error
+        if self._error is not None:  # as if it had been written
+            self._file.seek(len(rest), os.SEEK_CUR)
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def create_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """A file to write, replaced if it exists.
+
+    Raises:
+        OSError: At the end, if the disk is full.
+    """
+    disk = Disk(path)
+    try:
+        with h5py.File(disk, "w", libver="earliest") as file:
+            yield file
+    finally:
+        disk.close()
+    disk.raise_error()
 
 
 class StoredArray:

@@ -23,7 +23,7 @@ from mdtraj.core.topology import bond_name_to_type
 from mdtraj.formats import HDF5TrajectoryFile
 
 from openmm_neuralmd import __version__
-from openmm_neuralmd.analysis.hdf5 import StoredArray, find_member, open_hdf5
+from openmm_neuralmd.analysis.hdf5 import Disk, StoredArray, has_member, open_hdf5
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 
 _UNITS = {
@@ -79,9 +79,6 @@ class HDF5Reader:
     def seek(self, frame: int) -> None:
         """Go on at a frame."""
         self._next = frame
-
-    def has_topology(self) -> bool:
-        return find_member(self._file, "topology", str(self._path)) is not None
 
     def read_topology(self) -> mdtraj.Topology:
         """The topology, with bonds, chain names and segments.
@@ -155,7 +152,7 @@ class HDF5Reader:
         found: list[StoredArray | None] = []
         for name, kinds, rest in others:
             array = None
-            if find_member(self._file, name, label) is not None:
+            if has_member(self._file, name):
                 array = StoredArray(self._file, name, label, kinds=kinds)
                 if array.shape != (shape[0], *rest):
                     raise InputError(
@@ -202,11 +199,15 @@ class HDF5Writer:
     Args:
         path: The file, replaced if it exists.
         topology: Of the atoms.
+
+    Raises:
+        OSError: From ``write`` and ``close``, if the disk is full.
     """
 
     def __init__(self, path: str | Path, topology: mdtraj.Topology) -> None:
         content = json.dumps(HDF5TrajectoryFile.convert_topology_to_dict(topology)).encode("ascii")
-        self._file = h5py.File(path, "w", libver="earliest")
+        self._disk = Disk(path)
+        self._file = h5py.File(self._disk, "w", libver="earliest")
         for name, text in (
             ("conventions", "Pande"),
             ("conventionVersion", "1.1"),
@@ -236,9 +237,12 @@ class HDF5Writer:
             array.resize(first + len(times), axis=0)
             array[first:] = values
         self._file.flush()
+        self._disk.raise_error()
 
     def close(self) -> None:
         self._file.close()
+        self._disk.close()
+        self._disk.raise_error()
 
     def _create(self, name: str, shape: tuple[int, ...], chunk: int, unit: str) -> h5py.Dataset:
         array = self._file.create_dataset(

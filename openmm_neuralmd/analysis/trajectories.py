@@ -175,6 +175,16 @@ def open_trajectory(
     )
 
 
+def read_frames(path: Path, topology: mdtraj.Topology) -> Iterator[mdtraj.Trajectory]:
+    """Chunks of all atoms of a file's whole frames, as they stand; they end where damage begins.
+
+    Raises:
+        InputError: If the file cannot be opened.
+        TopologyMismatchError: If it has another number of atoms.
+    """
+    yield from _read_chunks(path, topology, None, [])
+
+
 def _read_chunks(
     path: Path, topology: mdtraj.Topology, atoms: np.ndarray | None, notes: list[str], size: int = CHUNK_FRAMES
 ) -> Iterator[mdtraj.Trajectory]:
