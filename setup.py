@@ -30,7 +30,6 @@ setup(
         "h5py>=3.10",
         "gemmi>=0.7",
         "rdkit>=2024.3",
-        "tables>=3.9",
         "matplotlib>=3.8",
         "tqdm>=4.66",
     ],

@@ -19,8 +19,7 @@ from typing import Any
 import h5py
 import mdtraj
 import numpy as np
-from mdtraj.core.topology import bond_name_to_type
-from mdtraj.formats import HDF5TrajectoryFile
+from mdtraj.core.topology import Amide, Aromatic, Double, Single, Triple
 
 from openmm_neuralmd import __version__
 from openmm_neuralmd.analysis.hdf5 import Disk, StoredArray, has_member, open_hdf5
@@ -34,6 +33,7 @@ _UNITS = {
     },
     "degrees": {"degree": 1.0, "deg": 1.0, "radian": 180.0 / math.pi, "rad": 180.0 / math.pi},
 }  # fmt: skip
+_BOND_TYPES = {str(kind).lower(): kind for kind in (Single, Double, Triple, Aromatic, Amide)}
 _CHUNK_BYTES = 2**18
 _CHUNK_TIMES = 1024
 
@@ -205,7 +205,7 @@ class HDF5Writer:
     """
 
     def __init__(self, path: str | Path, topology: mdtraj.Topology) -> None:
-        content = json.dumps(HDF5TrajectoryFile.convert_topology_to_dict(topology)).encode("ascii")
+        content = json.dumps(_describe_topology(topology)).encode("ascii")
         self._disk = Disk(path)
         self._file = h5py.File(self._disk, "w", libver="earliest")
         for name, text in (
@@ -284,6 +284,47 @@ def _write_text(item: h5py.Group | h5py.Dataset, name: str, text: str) -> None:
     item.attrs.create(name, text.encode(), dtype=h5py.string_dtype("utf-8", len(text.encode())))
 
 
+def _describe_topology(topology: mdtraj.Topology) -> dict[str, Any]:
+    """What mdtraj writes as JSON."""
+    has_charges = any(getattr(atom, "formal_charge", None) is not None for atom in topology.atoms)
+    chains = [
+        {
+            "index": chain.index,
+            "chain_id": str(chain.chain_id) if chain.chain_id else None,
+            "residues": [
+                {
+                    "index": residue.index,
+                    "name": str(residue.name),
+                    "resSeq": int(residue.resSeq),
+                    "segmentID": str(residue.segment_id),
+                    "atoms": [
+                        {
+                            "index": atom.index,
+                            "name": str(atom.name),
+                            "element": "" if atom.element is None else str(atom.element.symbol),
+                            **({"formal_charge": atom.formal_charge} if has_charges else {}),
+                        }
+                        for atom in residue.atoms
+                    ],
+                }
+                for residue in chain.residues
+            ],
+        }
+        for chain in topology.chains
+    ]
+    return {
+        "chains": chains,
+        "bonds": [[bond.atom1.index, bond.atom2.index] for bond in topology.bonds],
+        "bond_metadata": [
+            {
+                "order": None if bond.order is None else float(bond.order),
+                "type": None if bond.type is None else str(bond.type),
+            }
+            for bond in topology.bonds
+        ],
+    }
+
+
 def _build_topology(content: dict[str, Any]) -> mdtraj.Topology:
     """The topology that mdtraj's JSON describes."""
     topology = mdtraj.Topology()
@@ -315,7 +356,7 @@ def _build_topology(content: dict[str, Any]) -> mdtraj.Topology:
         topology.add_bond(
             atoms[first],
             atoms[second],
-            type=bond_name_to_type(detail.get("type")),
+            type=_BOND_TYPES.get(str(detail.get("type")).lower()),
             order=None if order is None else float(order),
         )
     return topology
