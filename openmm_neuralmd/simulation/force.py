@@ -219,8 +219,8 @@ def _read_computation(content: bytes) -> LigandComputation:
         ) from error
     if not isinstance(computation, LigandComputation):
         raise InputError(
-            f"the System's {FORCE_NAME} holds a {type(computation).__name__}, not what NeuralMDForce evaluates; add one "
-            "with force.add_to(system)"
+            f"the System's {FORCE_NAME} holds a {type(computation).__name__}, not what NeuralMDForce evaluates; add "
+            "one with force.add_to(system)"
         )
     return computation
 
