@@ -1,6 +1,5 @@
 """Trajectory files of several engines, whole and damaged."""
 
-import warnings
 from pathlib import Path
 
 import mdtraj
@@ -16,6 +15,7 @@ from openmm_neuralmd.analysis.trajectories import (
     open_trajectory,
 )
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from tests.helpers import save_trajectory as write
 
 POCKET = get_bundled_path("pocket.pdb")
 FORMATS = ("xtc", "trr", "nc", "h5")
@@ -24,13 +24,6 @@ FORMATS = ("xtc", "trr", "nc", "h5")
 @pytest.fixture(scope="module")
 def replica() -> mdtraj.Trajectory:
     return mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(POCKET))
-
-
-def write(trajectory: mdtraj.Trajectory, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*netCDF4")  # mdtraj writes NetCDF without it too
-        trajectory.save(str(path))
-    return path
 
 
 def read_all(file: TrajectoryFile) -> tuple[mdtraj.Trajectory, list[str]]:

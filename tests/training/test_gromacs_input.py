@@ -9,7 +9,7 @@ import pytest
 
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.models.export import load_model
-from tests.helpers import make_complex
+from tests.helpers import make_complex, save_trajectory
 
 ASSETS = Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e"))
 DATA = Path(__file__).parents[1] / "data"
@@ -40,7 +40,7 @@ def frames() -> mdtraj.Trajectory:
 def test_training_and_evaluation(suffix, top, note, frames, tmp_path, capsys):
     if str(top).endswith(".tpr"):
         pytest.importorskip("MDAnalysis")
-    frames.save(str(tmp_path / f"md{suffix}"))
+    save_trajectory(frames, tmp_path / f"md{suffix}")
     frames[0].save(str(tmp_path / "top.gro"))
     md, out = str(tmp_path / f"md{suffix}"), tmp_path / "m.pt"
     files = [*(["--top", str(tmp_path / top)] if top else []), "--ligand", "LIG", "--superpose", "all"]
