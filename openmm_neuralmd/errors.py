@@ -37,6 +37,8 @@ def describe_error(error: BaseException) -> str:
     """The line of a library's message that says what is wrong; never empty."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
+    if isinstance(error, IndexError) and "out of" in str(error):  # of a list, which tells nobody anything
+        return _WORDS["IndexError"]
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # its own is in quotes
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip(" \t.:;'\"()")]
     if not lines:

@@ -61,7 +61,7 @@ def frames() -> mdtraj.Trajectory:
 
 @pytest.fixture
 def trapped(frames: mdtraj.Trajectory, tmp_path: Path) -> Path:
-    return set_traps(save_trajectory(frames[:4], tmp_path / "a.h5"), tmp_path / "ran")
+    return set_traps(save_trajectory(frames[:12], tmp_path / "a.h5"), tmp_path / "ran")
 
 
 def test_the_traps_work(trapped: Path) -> None:

@@ -43,6 +43,8 @@ _PACKED = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 _PDB_RECORDS = (b"ATOM  ", b"HETATM", b"CRYST1", b"HEADER", b"REMARK", b"MODEL ")
+_MARKED = ("DCD", "XTC", "TRR", "NetCDF", "TPR")
+"""Formats whose files always begin with their mark."""
 _XTC_NUMBERS, _TRR_NUMBER = (1995, 2023), 1993
 
 
@@ -94,6 +96,8 @@ def check_format(path: Path, suffixes: tuple[str, ...], kind: str, expected: str
         raise InputError(f"{path}: is NetCDF 4; Amber's NetCDF 3 is read: nccopy -k nc6 {path.name} new{path.suffix}")
     elif found is not None and found != named:
         raise InputError(f"{path}: holds {found}, not {named} as its name says; give it its right name")
+    elif found is None and named in _MARKED:
+        raise InputError(f"{path}: does not begin as a {named} file does; give a whole {kind}: {expected}")
     return suffix
 
 
@@ -102,24 +106,31 @@ def read_n_atoms(path: Path, suffix: str) -> int | None:
 
     Readers make room for as many before they find that the frames are not there.
     """
+    if suffix == ".dcd":
+        layout = read_dcd_layout(path)
+        return None if layout is None else layout[1]
     with path.open("rb") as file:
-        head = file.read(128)
-        if _FORMATS[suffix] != _recognise(head):
+        head = file.read(68)
+    place = {".xtc": 4, ".trr": 64}.get(suffix, len(head))
+    return struct.unpack_from(">i", head, place)[0] if len(head) >= place + 4 else None
+
+
+def read_dcd_layout(path: Path) -> tuple[int, int] | None:
+    """Where the frames of a DCD file begin, and how many atoms it has; None where its header is cut or of 64 bits."""
+    with path.open("rb") as file:
+        head = file.read(96)
+        if len(head) < 96 or head[4:8] != b"CORD":
             return None
-        try:
-            if suffix == ".xtc":
-                return int(struct.unpack(">i", head[4:8])[0])
-            if suffix == ".trr":
-                return int(struct.unpack(">i", head[64:68])[0])
-            if suffix == ".dcd" and head[4:8] == b"CORD":
-                order = "<" if head[0] == 84 else ">"
-                title = struct.unpack(f"{order}i", head[92:96])[0]
-                file.seek(92 + title + 8)
-                before, n_atoms, after = struct.unpack(f"{order}3i", file.read(12))
-                return int(n_atoms) if before == after == 4 else None
-        except (struct.error, OSError, ValueError):
-            return None
-    return None
+        order = find_dcd_order(head)
+        start = 92 + struct.unpack_from(f"{order}i", head, 92)[0] + 20
+        file.seek(max(start - 8, 0))
+        number = file.read(4)
+    return (start, struct.unpack(f"{order}i", number)[0]) if len(number) == 4 else None
+
+
+def find_dcd_order(head: bytes) -> str:
+    """The order of bytes in a DCD file, as ``struct`` writes it, from the length of its first record: 84."""
+    return ">" if head[:4] == b"\0\0\0\x54" else "<"
 
 
 def _recognise(head: bytes) -> str | None:

@@ -100,7 +100,10 @@ def _load_tpr(path: Path) -> StructureFile:
         import MDAnalysis
     except ImportError as error:
         raise InputError(f"{path}: TPR files need MDAnalysis: pip install 'openmm_neuralmd[gromacs]'") from error
-    universe = MDAnalysis.Universe(str(path))
+    try:
+        universe = MDAnalysis.Universe(str(path))
+    except ValueError as error:  # whose text names a class; what went wrong is in the first error
+        raise InputError(f"{path}: cannot be read as a topology: {describe_damage(_find_cause(error))}") from error
     bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
     elements = guess_elements(universe.atoms.masses, bonds)
     if hasattr(universe.atoms, "elements"):
@@ -159,7 +162,13 @@ def _read_element(name: str, *, is_alone: bool) -> Any:
     return _ELEMENTS[symbol] if symbol in _OF_MOLECULES else mdtraj.element.virtual
 
 
-def describe_damage(error: Exception) -> str:
+def _find_cause(error: BaseException) -> BaseException:
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
+
+
+def describe_damage(error: BaseException) -> str:
     """Why a reader of files failed, in one line; never empty."""
     if isinstance(error, TypeError | EOFError):  # what readers stumble over where a file ends too early
         return "empty or cut short"

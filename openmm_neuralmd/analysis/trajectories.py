@@ -29,7 +29,9 @@ from openmm_neuralmd.analysis.formats import (
     TRAJECTORIES,
     TRAJECTORY_SUFFIXES,
     check_format,
+    find_dcd_order,
     is_hdf5,
+    read_dcd_layout,
     read_n_atoms,
 )
 from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Reader
@@ -245,7 +247,12 @@ def _open(path: Path, name: str, n_atoms: int) -> tuple[Any, int]:
                 return _require_atoms(path, file, file.n_atoms, n_atoms), promised
             found = read_n_atoms(path, suffix)
             _require_atoms(path, None, n_atoms if found is None else found, n_atoms)
-            promised = _read_dcd_header(path)[0] if suffix == ".dcd" else 0
+            promised = 0
+            if suffix == ".dcd":
+                promised = _read_dcd_header(path)[0]
+                layout = read_dcd_layout(path)
+                if layout is not None and path.stat().st_size < layout[0] + 3 * (4 * n_atoms + 8):  # mdtraj opens none
+                    raise InputError(f"{path}: holds no complete frame; give a finished trajectory")
             return _READERS[suffix](name), promised
     except (InputError, TopologyMismatchError):
         raise
@@ -299,8 +306,9 @@ def _read_dcd_header(path: Path) -> tuple[int, float]:
     """Number of frames and their interval [ps]; the interval is 0 where the header does not tell."""
     with path.open("rb") as file:
         header = file.read(48)
-    n_frames, _, stride = struct.unpack("<3i", header[8:20])
-    delta = struct.unpack("<f", header[44:48])[0]
+    order = find_dcd_order(header)
+    n_frames, _, stride = struct.unpack(f"{order}3i", header[8:20])
+    delta = struct.unpack(f"{order}f", header[44:48])[0]
     if (stride, delta) == (1, 1.0):  # what mdtraj's DCD writer puts there, whatever the interval was
         return n_frames, 0.0
     return n_frames, round(stride * delta * _AKMA_TIME_PS, 4)
