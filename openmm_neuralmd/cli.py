@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
-from openmm_neuralmd.errors import InputError, NeuralMDError
+from openmm_neuralmd.errors import InputError, NeuralMDError, describe_error
 
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
         args.run(args)
     except (NeuralMDError, NotImplementedError, OSError) as error:
-        print(f"neuralmd: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"neuralmd: error: {' '.join(str(error).split()) or describe_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("neuralmd: interrupted; what was written is good up to the last snapshot", file=sys.stderr)

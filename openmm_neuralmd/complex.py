@@ -22,7 +22,7 @@ from openmm_neuralmd.chemistry import (
     match_graphs,
     read_sdf,
 )
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format, read_text
 from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
 
@@ -179,8 +179,8 @@ def read_pdb(path: str | Path) -> Any:
     try:
         structure = reader(io.StringIO(text))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
-        told = f"cut short? {error}" if isinstance(error, ValueError) else str(error)
-        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else " ".join(told.split())
+        told = ("cut short? " if isinstance(error, ValueError) else "") + describe_error(error)
+        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told
         raise InputError(
             f"{path}: cannot be read as {reader.__name__[:-4]} ({reason}); protein and ligand "
             "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"
@@ -237,8 +237,8 @@ def load_prepared_complex(path: str | Path) -> Complex:
     try:
         content = json.loads(protocol.read_text())
         ligand, source = str(content["ligand_selection"]), str(content["source"]["file"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{protocol}: damaged ({error!r}); run `neuralmd prepare` again") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{protocol}: damaged ({describe_error(error)}); run `neuralmd prepare` again") from error
     return replace(load_complex(pdb, ligand, sdf=sdf), source=f"{pdb} (prepared from {source})")
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
@@ -394,7 +394,7 @@ def check_exportable(net: nn.Module, kind: str) -> None:
     try:
         _compile(net, kind)
     except Exception as error:  # torch.jit raises many kinds
-        raise ModelContractError(f"a {kind} network cannot be compiled: {str(error).splitlines()[0]}") from error
+        raise ModelContractError(f"a {kind} network cannot be compiled: {describe_error(error)}") from error
 
 
 def _compile(net: nn.Module, kind: str) -> Any:

@@ -8,6 +8,7 @@ import openmm as mm
 from openmm import Platform, unit
 from openmm.app import CutoffNonPeriodic, ForceField, Modeller, Topology
 
+from openmm_neuralmd.errors import describe_error
 from openmm_neuralmd.preparation.protein import CAPS
 
 _MAX_ITERATIONS = 1000
@@ -45,7 +46,7 @@ def relax_built(
     try:
         system = ForceField("amber14-all.xml").createSystem(modeller.topology, nonbondedMethod=CutoffNonPeriodic)
     except ValueError as error:
-        return str(error).splitlines()[0]
+        return describe_error(error)
     polymer = [a for k, r in enumerate(topology.residues()) if k < n_polymer for a in r.atoms()]
     for k, atom in enumerate(polymer):
         if atom.residue.name not in CAPS and get_key(atom) in deposited:

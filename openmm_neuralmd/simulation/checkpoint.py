@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_atomically
 
 
@@ -58,7 +58,7 @@ def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged checkpoint ({error}); start again (--force)") from error
+        raise InputError(f"{path}: damaged checkpoint ({describe_error(error)}); start again (--force)") from error
 
 
 def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:

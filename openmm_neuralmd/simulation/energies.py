@@ -20,7 +20,7 @@ from openmm_neuralmd.analysis.ligand import select_ligand
 from openmm_neuralmd.analysis.site import list_residues
 from openmm_neuralmd.analysis.topologies import load_topology
 from openmm_neuralmd.complex import read_pdb
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format
 from openmm_neuralmd.simulation.subsystem import check_forces, check_ligand, cut_system
 from openmm_neuralmd.simulation.system_files import read_system
@@ -284,8 +284,9 @@ def load_force_field_model(
     try:
         system = app.ForceField(*map(str, files)).createSystem(modeller.topology, nonbondedMethod=app.NoCutoff)
     except Exception as error:  # unknown files, atom types and templates: ValueError, KeyError, parse errors
+        told = " ".join(str(error).split()) or describe_error(error)
         raise InputError(
-            f"{names} on {path.name}: {' '.join(str(error).split())} (the ligand's parameters: --ligand-parameters; "
+            f"{names} on {path.name}: {told} (the ligand's parameters: --ligand-parameters; "
             "hydrogens and termini must be complete)"
         ) from error
     positions = np.asarray(modeller.positions.value_in_unit(unit.nanometer), dtype=np.float64)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.simulation.computation import map_velocities
@@ -98,7 +98,7 @@ def _give_each(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
         return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name} cannot be used ({error}): give numbers of shape {shape}, (seeds, atoms, 3)"
+            f"{name} cannot be used ({describe_error(error)}): give numbers of shape {shape}, (seeds, atoms, 3)"
         ) from error
 
 
