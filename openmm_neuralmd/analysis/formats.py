@@ -46,6 +46,9 @@ _PDB_RECORDS = (b"ATOM  ", b"HETATM", b"CRYST1", b"HEADER", b"REMARK", b"MODEL "
 _MARKED = ("DCD", "XTC", "TRR", "NetCDF", "TPR")
 """Formats whose files always begin with their mark."""
 _XTC_NUMBERS, _TRR_NUMBER = (1995, 2023), 1993
+_MOST_UNPACKED = 9  # atoms whose positions XTC does not pack
+_LONGEST_HEADER = 256
+_TRR_HEADER = struct.Struct(">3i12s13i")
 
 
 def find_suffix(path: str | Path) -> str:
@@ -126,6 +129,66 @@ def read_dcd_layout(path: Path) -> tuple[int, int] | None:
         file.seek(max(start - 8, 0))
         number = file.read(4)
     return (start, struct.unpack(f"{order}i", number)[0]) if len(number) == 4 else None
+
+
+def count_frames(path: Path, suffix: str, n_atoms: int) -> tuple[int, bool]:
+    """Frames of an XTC or TRR file up to the first whose header contradicts itself or whose data are cut.
+
+    mdtraj believes what headers say: a wrong length makes it write beyond its own memory.
+
+    Returns:
+        Their number, and whether nothing else is in the file.
+    """
+    measure = _measure_xtc_frame if suffix == ".xtc" else _measure_trr_frame
+    size, place, n_frames = path.stat().st_size, 0, 0
+    with path.open("rb") as file:
+        while place < size:
+            file.seek(place)
+            length = measure(file.read(_LONGEST_HEADER), n_atoms)
+            if length is None or place + length > size:
+                break
+            place, n_frames = place + length, n_frames + 1
+    return n_frames, place == size
+
+
+def _measure_xtc_frame(head: bytes, n_atoms: int) -> int | None:
+    """Bytes of a frame: magic number, atoms, step, time, box, atoms; then numbers, or how they are packed."""
+    if len(head) < 56 + 12 * min(n_atoms, _MOST_UNPACKED):
+        return None
+    number, first, second = (struct.unpack_from(">i", head, k)[0] for k in (0, 4, 52))
+    if number not in _XTC_NUMBERS or first != n_atoms or second != n_atoms:
+        return None
+    if n_atoms <= _MOST_UNPACKED:
+        return 56 + 12 * n_atoms
+    is_long = number != _XTC_NUMBERS[0]
+    precision, *bounds, index, n_bytes = struct.unpack_from(">f6iiq" if is_long else ">f6iii", head, 56)
+    is_right = (
+        precision > 0.0
+        and all(low <= high for low, high in zip(bounds[:3], bounds[3:], strict=True))
+        and 9 <= index < 73  # numbers in the table of sizes that packing uses
+        and 0 <= n_bytes <= 16 * n_atoms + 64
+    )
+    return (96 if is_long else 92) + (n_bytes + 3) // 4 * 4 if is_right else None
+
+
+def _measure_trr_frame(head: bytes, n_atoms: int) -> int | None:
+    """Bytes of a frame: magic number, a text with its lengths, bytes in each of ten blocks, atoms, step, time, blocks.
+
+    Box, two other tensors, positions, velocities and forces are the blocks in use.
+    """
+    if len(head) < _TRR_HEADER.size:
+        return None
+    header = _TRR_HEADER.unpack_from(head)
+    mark, blocks, found = header[:4], header[4:14], header[14]
+    width = next((w for w in (4, 8) if n_atoms and blocks[7] == 3 * w * n_atoms), 0)
+    is_right = (
+        width > 0
+        and (*mark, found) == (_TRR_NUMBER, 13, 12, b"GMX_trn_file", n_atoms)
+        and all(block in (0, 3 * width * n_atoms) for block in blocks[8:])
+        and all(block in (0, 9 * width) for block in blocks[2:5])
+        and not any(blocks[:2] + blocks[5:7])
+    )
+    return _TRR_HEADER.size + 2 * width + sum(blocks) if is_right else None
 
 
 def find_dcd_order(head: bytes) -> str:

@@ -29,7 +29,9 @@ from openmm_neuralmd.analysis.formats import (
     TRAJECTORIES,
     TRAJECTORY_SUFFIXES,
     check_format,
+    count_frames,
     find_dcd_order,
+    find_suffix,
     is_hdf5,
     read_dcd_layout,
     read_n_atoms,
@@ -192,9 +194,21 @@ def _read_chunks(
 ) -> Iterator[mdtraj.Trajectory]:
     n_read = 0
     with contextlib.ExitStack() as stack:
+        n_safe, is_whole = sys.maxsize, True
+        if check_format(path, TRAJECTORY_SUFFIXES, "trajectory", TRAJECTORIES) in (".xtc", ".trr"):
+            n_atoms = read_n_atoms(path, find_suffix(path))
+            _require_atoms(path, None, topology.n_atoms if n_atoms is None else n_atoms, topology.n_atoms)
+            n_safe, is_whole = count_frames(path, find_suffix(path), topology.n_atoms)
+            if n_safe == 0:
+                return
         file, promised = _open(path, stack.enter_context(give_ascii_path(path)), topology.n_atoms)
         stack.enter_context(file)
         while True:
+            size = min(size, n_safe - n_read)
+            if size == 0:
+                if n_read and not is_whole:
+                    notes.append(f"{path.name}: damaged or cut after frame {n_read}; the frames before are used")
+                return
             try:
                 with _silence():
                     chunk = file.read_as_traj(topology, n_frames=size, atom_indices=atoms)

@@ -322,3 +322,36 @@ def test_no_reason_is_empty(error: Exception) -> None:
     for reason in (describe_error(error), describe_damage(error)):
         assert re.search(r"\w", reason)
         assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("suffix", "place", "value"),
+    [
+        ("trr", 20 + 4 * 4, 2**31 - 1),  # bytes of the box
+        ("trr", 64, 77),  # atoms
+        ("trr", 56, 2**30),  # bytes of the velocities
+        ("trr", 28, 12),  # bytes of a block that has no use
+        ("xtc", 52, 2**30),  # atoms, the second time
+        ("xtc", 84, 80),  # beyond the table of sizes
+        ("xtc", 88, 2**30),  # bytes of packed numbers
+        ("xtc", 60, 2**30),  # smallest number, above the largest
+    ],
+)
+@pytest.mark.parametrize("frame", [0, 3])
+def test_headers_that_contradict_themselves(
+    replica: mdtraj.Trajectory, tmp_path: Path, suffix: str, place: int, value: int, frame: int
+) -> None:
+    """mdtraj would write where it must not, and the interpreter end."""
+    sizes = [write(replica[: n + 1], tmp_path / f"a.{suffix}").stat().st_size for n in range(frame)]
+    path = write(replica, tmp_path / f"a.{suffix}")
+    content = bytearray(path.read_bytes())
+    start = sizes[-1] if sizes else 0
+    content[start + place : start + place + 4] = struct.pack(">i", value)
+    path.write_bytes(content)
+    if frame == 0:
+        with pytest.raises(NeuralMDError, match=r"no complete frame|does not fit"):
+            open_trajectory(path, POCKET)
+        return
+    found, notes = read_all(open_trajectory(path, POCKET))
+    assert len(found) == 3
+    assert "damaged or cut after frame 3" in notes[0]
