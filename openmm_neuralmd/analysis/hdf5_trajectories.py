@@ -136,6 +136,8 @@ class HDF5Reader:
         )
         if lengths is None or angles is None or not lengths.any():
             lengths = angles = None
+        elif not (lengths > 0.0).all() or not ((angles > 0.0) & (angles < 180.0)).all():  # NaN is neither
+            raise OSError(f"the box of a frame from {first} on is none: its lengths and angles are not all above 0")
         self._next = max(first, stop)
         return mdtraj.Trajectory(
             xyz, self._choose(topology, atom_indices), time=time, unitcell_lengths=lengths, unitcell_angles=angles

@@ -91,6 +91,8 @@ class TrajectoryFile:
         n_read = 0
         for chunk in _read_chunks(self.path, self.topology, atoms, notes):
             finite = np.isfinite(chunk.xyz).all(axis=(1, 2))
+            if chunk.unitcell_vectors is not None:
+                finite &= np.isfinite(chunk.unitcell_vectors).all(axis=(1, 2))
             if not finite.all():
                 bad = int(np.argmin(finite))
                 notes.append(

@@ -311,6 +311,9 @@ def nest(_: dict) -> list:
         (lambda f: replace(f, "time", data=np.zeros(8, "f4")), "time has shape"),
         (lambda f: replace(f, "cell_lengths", data=np.zeros((9, 6), "f4")), "cell_lengths has shape"),
         (lambda f: f.pop("cell_angles"), "only one is there"),
+        (lambda f: f["cell_lengths"].__setitem__(0, np.nan), "box of a frame"),
+        (lambda f: f["cell_lengths"].__setitem__(0, -1.0), "box of a frame"),
+        (lambda f: f["cell_angles"].__setitem__(0, [90.0, 0.0, 90.0]), "box of a frame"),
         (lambda f: f["coordinates"].attrs.__delitem__("units"), "has no units"),
         (lambda f: f["coordinates"].attrs.__setitem__("units", "feet"), "in 'feet'; expected nanometers"),
         (lambda f: f["coordinates"].attrs.__setitem__("units", 3), "has no units"),
@@ -362,6 +365,14 @@ def test_a_damaged_chunk_ends_the_trajectory(edit: Callable, expected: mdtraj.Tr
     chunks = list(open_trajectory(edit(change)).iterate(np.arange(7), notes))
     assert sum(len(c) for c in chunks) == 4
     assert "damaged or cut after frame 4" in notes[0]
+
+
+def test_nan_ends_the_trajectory(edit: Callable) -> None:
+    for name in ("coordinates", "cell_lengths"):
+        notes: list[str] = []
+        path = edit(lambda file, name=name: file[name].__setitem__(5, np.nan))
+        assert sum(len(c) for c in open_trajectory(path).iterate(np.arange(7), notes)) == 5
+        assert len(notes) == 1
 
 
 def test_without_frames(edit: Callable) -> None:
