@@ -31,7 +31,7 @@ from openmm_neuralmd.chemistry import (
     match_graphs,
     read_sdf,
 )
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format, read_json, read_text
 from openmm_neuralmd.folders import settle_folder
 from openmm_neuralmd.residues import (
@@ -197,8 +197,8 @@ def read_pdb(path: str | Path) -> Any:
     try:
         structure = reader(io.StringIO(text))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
-        told = f"cut short? {error}" if isinstance(error, ValueError) else str(error)
-        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else " ".join(told.split())
+        told = ("cut short? " if isinstance(error, ValueError) else "") + describe_error(error)
+        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told
         raise InputError(
             f"{path}: cannot be read as {reader.__name__[:-4]} ({reason}); protein and ligand "
             "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"

@@ -1,5 +1,13 @@
 """Errors that openmm_neuralmd raises; every message says what was found, what was expected and what to do."""
 
+_WORDS = {
+    "MemoryError": "more memory would be needed than there is",
+    "IndexError": "it holds fewer values than expected",
+    "StopIteration": "empty or cut short",
+    "AssertionError": "it contradicts itself",
+}
+"""For errors without a message."""
+
 
 class NeuralMDError(Exception):
     """Base of all errors of this package; the command line prints it as one line and exits with status 2."""
@@ -27,3 +35,18 @@ class ProjectionError(NeuralMDError, RuntimeError):
 
 class StorageError(NeuralMDError, OSError):
     """A file that cannot be written, as on a full disk; the message names it and what to do."""
+
+
+def describe_error(error: BaseException) -> str:
+    """The line of a library's message that says what is wrong; never empty."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, IndexError) and "out of" in str(error):  # of a list, which tells nobody anything
+        return _WORDS["IndexError"]
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # its own is in quotes
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip(" \t.:;'\"()")]
+    if not lines:
+        return _WORDS.get(type(error).__name__, f"not of the expected form ({type(error).__name__})")
+    if isinstance(error, KeyError) and " " not in lines[0]:
+        return f"{lines[0]} is missing"
+    return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last
