@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from openmm_neuralmd.analysis.formats import (
 from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Reader
 from openmm_neuralmd.analysis.netcdf import open_netcdf
 from openmm_neuralmd.analysis.topologies import describe_damage, load_topology
+from openmm_neuralmd.checks import an_instance, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.files import give_ascii_path, read_json
 from openmm_neuralmd.folders import settle_folder
@@ -105,6 +107,7 @@ class TrajectoryFile:
             yield chunk
 
 
+@check_arguments(directory=check_path, label=optional(check_text))
 def open_run(directory: str | Path, *, label: str | None = None) -> TrajectoryFile:
     """Open a run directory: ``topology.pdb``, ``trajectory.dcd`` (or .xtc, .nc, .h5) and ``run.json``.
 
@@ -126,6 +129,12 @@ def open_run(directory: str | Path, *, label: str | None = None) -> TrajectoryFi
     return open_trajectory(found[0], directory / "topology.pdb", label=label or directory.name, info=info)
 
 
+@check_arguments(
+    path=check_path,
+    top=optional(check_path),
+    label=optional(check_text),
+    interval=optional(an_instance(Real, of="a time in ps")),
+)
 def open_trajectory(
     path: str | Path,
     top: str | Path | None = None,

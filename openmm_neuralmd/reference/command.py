@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from openmm_neuralmd.checks import check_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
@@ -93,8 +94,7 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_reference(args: argparse.Namespace) -> None:
     """Prepare and run, or go on; then say how to compare."""
-    if args.threads is not None and args.threads < 1:
-        raise InputError(f"--threads {args.threads}: give 1 or more")
+    check_threads(args.threads, "--threads")
     if args.allow_scripts and not args.ligand_parameters:
         raise InputError("--allow-scripts is for the file of --ligand-parameters; give that, or leave it out")
     if args.solvent and not args.resume:

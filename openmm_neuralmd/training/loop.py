@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from openmm_neuralmd.checks import check_count, check_number
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
@@ -63,15 +64,12 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "validate_every", "patience", "rollout"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)!r}: give 1 or more")
+            check_count(name, getattr(self, name))
         for name in ("learning_rate", "gradient_clip"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} {getattr(self, name):g}: give a number above 0")
+            check_number(name, getattr(self, name), above=0.0)
         for name in ("weight_decay", "displacement"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} {getattr(self, name):g}: give 0 or more")
-        if not 0.0 <= self.ema_decay < 1.0:
+            check_number(name, getattr(self, name), least=0.0)
+        if check_number("ema_decay", self.ema_decay, least=0.0) >= 1.0:
             raise InputError(f"ema_decay {self.ema_decay:g}: give a number from 0 to below 1")
         check_seed(self.seed)
 
