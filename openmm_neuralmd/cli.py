@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
+from openmm_neuralmd.arguments import note_given
 from openmm_neuralmd.errors import InputError, NeuralMDError
 
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
@@ -39,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0, or 2 after one line on stderr that says what was wrong, or 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if "" in words:
-            raise InputError("one argument is empty (a shell variable that was never set?)")
+        _check_words(words)
         args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
         args.run(args)
     except (NeuralMDError, NotImplementedError, OSError) as error:
@@ -52,11 +52,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_words(words: Sequence[str]) -> None:
+    """Arguments that no file name, label or number can be."""
+    for word in words:
+        if not word:
+            raise InputError("one argument is empty (a shell variable that was never set?)")
+        if "\0" in word:
+            raise InputError(f"argument {word!r} holds a NUL character: leave it out")
+        if not _is_utf8(word):
+            raise InputError(f"argument {word!a} is not UTF-8 text, which results are written in: rename it")
+
+
+def _is_utf8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(sys.argv[1:] if args is None else args)
+        found, rest = super().parse_known_args(words, namespace)
+        note_given(self, words, found)
+        return found, rest
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ from openmm_neuralmd.chemistry import (
     match_graphs,
     read_sdf,
 )
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format, read_text
 from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
 
@@ -179,8 +179,9 @@ def read_pdb(path: str | Path) -> Any:
     try:
         structure = reader(io.StringIO(text))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
-        told = f"cut short? {error}" if isinstance(error, ValueError) else str(error)
-        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else " ".join(told.split())
+        told = describe_error(error)
+        reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told
+        reason = f"cut short? {told}" if isinstance(error, ValueError) else reason
         raise InputError(
             f"{path}: cannot be read as {reader.__name__[:-4]} ({reason}); protein and ligand "
             "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"
@@ -238,7 +239,7 @@ def load_prepared_complex(path: str | Path) -> Complex:
         content = json.loads(protocol.read_text())
         ligand, source = str(content["ligand_selection"]), str(content["source"]["file"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{protocol}: damaged ({error!r}); run `neuralmd prepare` again") from error
+        raise InputError(f"{protocol}: damaged ({describe_error(error)}); run `neuralmd prepare` again") from error
     return replace(load_complex(pdb, ligand, sdf=sdf), source=f"{pdb} (prepared from {source})")
 
 
@@ -401,7 +402,7 @@ def _read_sdf(
     """
     molecule = read_sdf(path)
     if chosen := describe_choice(path):
-        notes.append(f"{path.name}: {chosen} used")
+        notes.append(chosen)
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
     found = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], dtype=np.int64)
     pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]

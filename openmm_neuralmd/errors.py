@@ -27,3 +27,11 @@ class ProjectionError(NeuralMDError, RuntimeError):
 
 class StorageError(NeuralMDError, OSError):
     """A file that cannot be written, as on a full disk; the message names it and what to do."""
+
+
+def describe_error(error: BaseException) -> str:
+    """What an exception of a library says, on one line and never empty, to stand in a message of ours."""
+    if isinstance(error, KeyError) and error.args:
+        return f"there is no {error.args[0]!r}"
+    told = " ".join(str(error).split()).strip().rstrip(":;., ")
+    return told if told and told != "<NULL>" else "it is damaged, or of another kind"

@@ -13,7 +13,7 @@ from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, o
 from openmm_neuralmd.analysis.site import BindingSite, build_site
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
-from openmm_neuralmd.errors import TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 SAME_PLACE_NM = 0.05
 ANGSTROM = 10.0
@@ -76,9 +76,16 @@ def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[B
     Args:
         file: The run.
         ligand: Residue name; as in ``run.json``, or the only possible one, if None.
+
+    Raises:
+        InputError: If ``run.json`` names something else than a residue.
     """
-    if ligand is None and isinstance(file.info.get("ligand"), str):
-        ligand = file.info["ligand"]
+    if ligand is None:
+        ligand = file.info.get("ligand")
+        if not isinstance(ligand, str | None):
+            raise InputError(
+                f"{file.path.with_name('run.json')}: damaged, its ligand is {ligand!r}; say which residue it is (--ligand)"
+            )
     site = build_site(file.topology, file.positions, ligand=ligand)
     bundled = load_bundled_site()
     try:

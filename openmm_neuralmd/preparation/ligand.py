@@ -15,7 +15,7 @@ from rdkit.Chem import rdCIPLabeler
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from openmm_neuralmd.chemistry import format_formula
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.preparation.structure import Residue
 
 _BOND_TOLERANCE_A = 0.45  # beyond the sum of the covalent radii: wide, since bonds of the source alone are used
@@ -98,7 +98,9 @@ def read_component(path: str | Path) -> Chem.Mol:
             Chem.SanitizeMol(molecule)
             molecule = Chem.RemoveHs(molecule)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no usable component definition ({error}); give --smiles or --sdf") from error
+        raise InputError(
+            f"{path}: no usable component definition ({describe_error(error)}); give --smiles or --sdf"
+        ) from error
     return molecule
 
 

@@ -5,10 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openmm_neuralmd.arguments import number, refuse_unused
 from openmm_neuralmd.errors import InputError
 
 if TYPE_CHECKING:  # importing it takes a second that no other option needs
     from openmm_neuralmd.simulation.energies import ForceFieldModel
+
+
+FORCE_FIELD_NUMBERS = ("--dielectric", "--minimise-steps", "--energy-frames", "--allow-scripts")
+"""Options that do nothing where no force field is named."""
 
 
 def add_force_field_options(group: argparse._ArgumentGroup, default_structure: str) -> None:
@@ -30,7 +35,10 @@ def add_force_field_options(group: argparse._ArgumentGroup, default_structure: s
         help=f"structure of --system or for --forcefield (default for the latter: {default_structure})",
     )
     group.add_argument(
-        "--dielectric", type=float, default=4.0, help="relative permittivity of Coulomb energies (default: %(default)s)"
+        "--dielectric",
+        **number(least=1.0),
+        default=4.0,
+        help="relative permittivity of Coulomb energies (default: %(default)s)",
     )
 
 
@@ -58,6 +66,7 @@ def load_force_field(
         for option, value in (("--ligand-parameters", args.ligand_parameters), ("--system-top", args.system_top)):
             if value:
                 raise InputError(f"{option} needs a force field: give --forcefield (or --system)")
+        refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return None
     if args.system is not None and (args.forcefield is not None or args.ligand_parameters):
         raise InputError("--system holds all parameters; give it without --forcefield and --ligand-parameters")

@@ -1,7 +1,6 @@
 """``neuralmd train``: arguments in, a model file out."""
 
 import argparse
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,12 +11,17 @@ import numpy as np
 from tqdm import tqdm
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.arguments import number, refuse_unused, seed, whole
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
-from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
+from openmm_neuralmd.simulation.force_field_options import (
+    FORCE_FIELD_NUMBERS,
+    add_force_field_options,
+    load_force_field,
+)
 from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
@@ -37,31 +41,37 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
     parser.add_argument("--kind", choices=sorted(OBJECTIVES), default="sde", help="default: %(default)s")
-    parser.add_argument("--lag", type=float, default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--iterations", type=int, default=defaults.iterations, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate, help="default: %(default)s")
+    parser.add_argument(
+        "--lag", **number(above=0.0), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)"
+    )
+    parser.add_argument("--seed", **seed(), default=defaults.seed)
+    parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
+    parser.add_argument("--batch-size", **whole(), default=defaults.batch_size, help="default: %(default)s")
+    parser.add_argument(
+        "--learning-rate", **number(above=0.0), default=defaults.learning_rate, help="default: %(default)s"
+    )
     parser.add_argument(
         "--displacement",
-        type=float,
+        **number(least=0.0),
         default=defaults.displacement,
         help="strength of displaced inputs, which keep rollouts in place (default: %(default)s)",
     )
     parser.add_argument(
         "--rollout",
-        type=int,
+        **whole(),
         default=defaults.rollout,
         metavar="K",
         help="snapshots predicted from each start; grows from 1 in the first half (default: %(default)s)",
     )
-    parser.add_argument("--hidden", type=int, default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
-    parser.add_argument("--radial", type=int, default=DEFAULT_CONFIG["n_radial"], help="radial functions (%(default)s)")
+    parser.add_argument("--hidden", **whole(), default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
+    parser.add_argument("--layers", **whole(), default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
+    parser.add_argument(
+        "--radial", **whole(), default=DEFAULT_CONFIG["n_radial"], help="radial functions (%(default)s)"
+    )
     for part, what in (("ligand", "ligand atoms"), ("pocket", "a ligand atom and CA atoms")):
         parser.add_argument(
             f"--{part}-cutoff",
-            type=float,
+            **number(above=0.0),
             default=DEFAULT_CONFIG[f"{part}_cutoff"],
             metavar="A",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
@@ -75,7 +85,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_force_field_options(group, "TOP")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", **whole(), metavar="N", help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
     parser.add_argument("--force", action="store_true", help="replace an existing OUT")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -107,6 +117,8 @@ def _train(args: argparse.Namespace) -> None:
     entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
     if not entries:
         raise InputError(f"{args.complexes}: no complex is marked as training")
+    if held_out:
+        refuse_unused(args, ("--split",), "where complexes are held out: whole trajectories train then")
     _report_data(entries, held_out)
     labels = _label(args, entries)
     with tqdm(total=settings.iterations, unit="step", disable=args.quiet, file=sys.stderr) as bar:
@@ -150,6 +162,7 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
 def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFieldLabels]:
     """Forces and energies of the force field that the options name, for each trajectory; none if they name none."""
     if not (args.system or args.forcefield or args.ligand_parameters or args.system_top):
+        refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return []
     if args.kind != "verlet" or not args.trajectories:
         raise InputError("a force field (--system, --forcefield) is for --kind verlet with trajectories of one complex")
@@ -184,9 +197,6 @@ def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
     if options and args.kind not in ("ode", "sde"):
         raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
-    for name in ("lag", "hidden", "layers", "radial", "ligand_cutoff", "pocket_cutoff"):
-        if not 0 < getattr(args, name) < math.inf:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give a number above 0")
     return {
         "hidden": args.hidden,
         "n_layers": args.layers,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from openmm_neuralmd.arguments import read_seeds, refuse_twice, refuse_unused, whole
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks, name_complexes, read_identities
@@ -49,22 +50,20 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replica", help="a second MD run of the same length: the floor")
     add_data_options(parser)
     parser.add_argument("--seeds", default="0,42,123", help="of sampled paths (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=64, help="paths a seed and start (default: %(default)s)")
+    parser.add_argument("--samples", **whole(), default=64, help="paths a seed and start (default: %(default)s)")
     parser.add_argument("--out", required=True, help="folder for metrics.md, metrics.csv, metrics.json")
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
     """Evaluate, write the files and print the table."""
-    try:
-        seeds = [int(s) for s in args.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"--seeds {args.seeds!r}: give whole numbers with commas between, such as 0,42,123") from None
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"--seeds {args.seeds!r}: a seed is given twice, and would count as two; give each once")
-    if args.samples < 1:
-        raise InputError(f"--samples {args.samples}: give 1 or more")
+    seeds = read_seeds("--seeds", args.seeds)
+    refuse_twice("model", args.models, "and would be two rows of the same name")
     if args.replica and not args.trajectory:
         raise InputError("--replica belongs to a --trajectory; in a table, replicas are rows of the same complex")
+    if args.replica and args.replica == args.trajectory:
+        raise InputError(f"--replica {args.replica}: is the trajectory itself; give another MD run")
+    if args.complexes or args.misato:
+        refuse_unused(args, ("--split",), "with several complexes, whose trajectories are rolled out whole")
     check_writable(args.out)
     paths = [path for path in (args.trajectory, args.replica) if path]
     models = [load_bundled_model(m) if m in BUNDLED else load_model(m) for m in args.models]

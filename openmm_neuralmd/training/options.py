@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
 from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
+from openmm_neuralmd.arguments import number, refuse_twice, refuse_unused
 from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
@@ -38,11 +39,15 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", help="the ligand's bonds, their orders and ideal geometry")
-    parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
+    parser.add_argument(
+        "--interval", **number(above=0.0), metavar="PS", help="frame interval, where the file does not say it"
+    )
     parser.add_argument(
         "--superpose", choices=SUPERPOSITIONS, help="CA atoms to lay frames on (default: pocket; all for MISATO)"
     )
-    parser.add_argument("--split", type=float, default=0.8, help="training part in time (default: %(default)s)")
+    parser.add_argument(
+        "--split", **number(above=0.0, most=1.0), default=0.8, help="training part in time (default: %(default)s)"
+    )
     parser.add_argument(
         "--complexes", metavar="LIST.csv", help=f"several complexes: a table with the columns {', '.join(COLUMNS)}"
     )
@@ -72,6 +77,9 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
     wrong = [option for name, option in unused if getattr(args, name, None)]
     if wrong:
         raise InputError(f"{', '.join(wrong)} cannot be used with {sources[0]}: leave it out")
+    refuse_twice("trajectory", paths, "and would count as two")
+    if args.complex_file == "bundled":
+        refuse_unused(args, ("--ligand", "--sdf"), "with --complex bundled, which has its own")
     if paths:
         data = Data({part: [_load_entry(args, paths)]})
     elif args.complexes:

@@ -17,6 +17,7 @@ from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
 
@@ -74,6 +75,7 @@ def train_model(
     _check_held_out(entries, held_out)
     arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
     complexes = [*entries, *held_out]
+    check_cutoffs([c for c, _ in complexes], ligand=arguments["ligand_cutoff"], pocket=arguments["pocket_cutoff"])
     splits = _split(entries, held_out, split)
     names = name_complexes([complex_ for complex_, _ in complexes])
     leaks = find_split_leaks([complex_ for complex_, _ in entries], [complex_ for complex_, _ in held_out])
