@@ -5,6 +5,7 @@ A command's module offers ``add_<name>_arguments(parser)`` and ``run_<name>(args
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -13,7 +14,10 @@ from typing import Any, NamedTuple, NoReturn
 from openmm_neuralmd import __version__
 from openmm_neuralmd.arguments import note_given
 from openmm_neuralmd.errors import InputError, NeuralMDError
+from openmm_neuralmd.files import describe_storage_error
+from openmm_neuralmd.signals import Terminated, end_in_order
 
+_BROKEN_PIPE = 141  # 128 and SIGPIPE, as of programs that it ends
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
 
 
@@ -37,18 +41,30 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, or 2 after one line on stderr that says what was wrong, or 130 when interrupted."""
+    """Run a command; 0, or 2 after one line on stderr that says what was wrong.
+
+    Ended by Ctrl-C it gives 130, by SIGTERM 143, by SIGHUP 129, and 141 where nobody reads its output any longer.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _check_words(words)
-        args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
-        args.run(args)
+        with end_in_order():
+            _check_words(words)
+            args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
+            args.run(args)
+            sys.stdout.flush()  # here, where a full disk can still be told
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes when it ends
+        return _BROKEN_PIPE
     except (NeuralMDError, NotImplementedError, OSError) as error:
-        print(f"neuralmd: error: {' '.join(str(error).split())}", file=sys.stderr)
+        told = describe_storage_error(error) if isinstance(error, OSError) else error
+        print(f"neuralmd: error: {' '.join(str(told).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("neuralmd: interrupted; what was written is good up to the last snapshot", file=sys.stderr)
         return 130
+    except Terminated as error:
+        print(f"neuralmd: ended by {error.name}; what was written is good up to the last snapshot", file=sys.stderr)
+        return int(error.code)
     return 0
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from openmm_neuralmd.errors import InputError, StorageError
+from openmm_neuralmd.errors import InputError, NeuralMDError, StorageError
 
 _LONGEST_NAME = 255  # bytes, of all usual file systems
 _LARGEST_TEXT = 4 * 2**30  # bytes, unpacked; a System of a million atoms has 0.5 GB
@@ -145,6 +145,24 @@ def describe_storage_error(error: OSError, path: str | Path | None = None) -> OS
 
 
 @contextmanager
+def explain_storage(path: Path) -> Iterator[None]:
+    """If what libraries write to a file's folder fails, say so where the disk is why: they do it in many ways.
+
+    Raises:
+        StorageError: In place of the exception.
+    """
+    try:
+        yield
+    except NeuralMDError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _REMEDIES:
+            raise describe_storage_error(error, path) from error
+        require_room(path)
+        raise
+
+
+@contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
     """A file beside another, of the same suffix: what is written there replaces that, or goes if it fails.
 
@@ -163,13 +181,8 @@ def write_whole(path: Path) -> Iterator[Path]:
         if path.is_file():
             os.chmod(temporary, path.stat().st_mode & 0o777)
         os.close(number)
-        try:
+        with explain_storage(path):
             yield temporary
-        except Exception as error:  # libraries say this in many ways, or not at all
-            found = error if isinstance(error, OSError) and error.errno in _REMEDIES else _find_obstacle(folder)
-            if found is None:
-                raise
-            raise describe_storage_error(found, path) from error
         with temporary.open("r+b") as file:
             sync_file(file, path)
         with tell_storage_errors(path):
@@ -188,16 +201,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         write_fully(file, content.encode() if isinstance(content, str) else content, path)
 
 
-def _find_obstacle(folder: Path) -> OSError | None:
-    """Why a megabyte cannot be written to a folder; None if it can."""
+def require_room(path: Path) -> None:
+    """After something failed that wrote a file: tell whether the disk is why.
+
+    Raises:
+        StorageError: If a megabyte cannot be written beside the file.
+    """
     try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            rest = memoryview(bytes(_PROBE_BYTES))
-            while rest:
-                rest = rest[file.write(rest) :]
+        with tempfile.TemporaryFile(dir=path.parent, buffering=0) as file:
+            write_fully(file, bytes(_PROBE_BYTES), path)
+    except StorageError:
+        raise
     except OSError as error:
-        return error if error.errno in _REMEDIES else None
-    return None
+        if error.errno in _REMEDIES:
+            raise describe_storage_error(error, path) from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import TEMPORARY_PREFIX, sync_folder, tell_storage_errors, write_atomically
+from openmm_neuralmd.files import TEMPORARY_PREFIX, sync_file, sync_folder, tell_storage_errors, write_atomically
 from openmm_neuralmd.signals import hold_signals
 
 _LOCK, _NEW, _READY, _REPLACED = ".neuralmd-lock", ".neuralmd-new", ".neuralmd-ready", "replaced.json"
@@ -128,6 +128,10 @@ def finish_replacement(folder: Path, replaced: Iterable[Path] = ()) -> None:
     new = folder / _NEW
     names = sorted({path.name for path in replaced} - {path.name for path in new.iterdir()})
     write_atomically(new / _REPLACED, json.dumps(names))
+    for path in new.iterdir():
+        if path.is_file():
+            with path.open("r+b") as file:
+                sync_file(file, folder / path.name)
     sync_folder(new)
     with hold_signals():
         os.rename(new, folder / _READY)

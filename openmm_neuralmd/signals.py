@@ -15,6 +15,7 @@ class Terminated(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(_ENDED_BY + number)
+        self.code: int = _ENDED_BY + number
         self.name = signal.Signals(number).name
 
 
@@ -52,9 +53,10 @@ def hold_signals() -> Iterator[Callable[[], None]]:
 
     with _handle(note):
         yield act
-    if held and signal.getsignal(held[0]) is not signal.SIG_DFL:
+    if held and signal.getsignal(held[0]) is signal.SIG_DFL:
+        act()  # rather than to die at once
+    elif held:
         signal.raise_signal(held[0])
-    act()  # rather than to die at once
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """Fixtures that several test folders share."""
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,15 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         }
         export_model(BindingNet(**config), metadata, folder / f"{kind}.pt")
     return {kind: folder / f"{kind}.pt" for kind in ("ode", "sde")}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The root of a file system with one megabyte, which only root can mount."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

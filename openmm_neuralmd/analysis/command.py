@@ -3,11 +3,8 @@
 import argparse
 import json
 import math
-import os
 import shlex
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +23,8 @@ from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open
 from openmm_neuralmd.arguments import list_given, number, refuse_twice, refuse_unused
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, explain_storage
+from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
 
 _SECONDS_PER_DAY = 86400.0
 _LONGEST_LABEL = 80  # characters; tables and legends have no room for more
@@ -216,17 +214,16 @@ def compare_files(
 def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
     """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
     check_writable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        write_report(comparison, unfinished / "report.html", speeds=speeds)
-        write_records(comparison, unfinished, speeds=speeds)
-        write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
-        out.mkdir(exist_ok=True)
-        for path in sorted(unfinished.iterdir()):
-            os.replace(path, out / path.name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with own_folder(out):
+        unfinished = begin_replacement(out)
+        try:
+            with explain_storage(out / "report.html"):
+                write_report(comparison, unfinished / "report.html", speeds=speeds)
+                write_records(comparison, unfinished, speeds=speeds)
+                write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
+            finish_replacement(out)
+        finally:
+            abandon_replacement(out)
 
 
 def compute_speed(file: TrajectoryFile) -> float | None:

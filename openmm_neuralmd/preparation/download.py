@@ -12,7 +12,8 @@ from urllib.request import urlopen
 
 import gemmi
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, StorageError
+from openmm_neuralmd.files import write_atomically
 
 SERVER = "https://files.rcsb.org"
 SERVER_VARIABLE = "NEURALMD_PDB_URL"
@@ -81,6 +82,8 @@ def _download(path: str, name: str, tag: str, cache: Path | None, fetch: Fetch) 
         _check_whole(text, tag, url)
         try:
             _keep(text, target)
+        except StorageError:
+            raise
         except OSError as error:
             raise InputError(
                 f"{target.parent}: downloads cannot be kept there ({error.strerror}); name a folder that can be "
@@ -91,12 +94,7 @@ def _download(path: str, name: str, tag: str, cache: Path | None, fetch: Fetch) 
 
 def _keep(text: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(target, text)
 
 
 def _check_whole(text: str, tag: str, url: str) -> None:

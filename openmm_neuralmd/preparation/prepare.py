@@ -19,7 +19,8 @@ from rdkit import Chem
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable, write_atomically
+from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.folders import replace_files
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
 from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
 from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
@@ -142,9 +143,7 @@ def prepare_complex(
         Chem.MolToMolBlock(prepared.molecule) + "$$$$\n",
         json.dumps(protocol, indent=2) + "\n",
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(PREPARED_FILES, contents, strict=True):
-        write_atomically(folder / name, content)
+    replace_files(folder, dict(zip(PREPARED_FILES, contents, strict=True)))
     return Preparation(load_prepared_complex(folder), folder, protocol)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
 from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.errors import InputError, NeuralMDError, NonFiniteStateError
-from openmm_neuralmd.files import give_ascii_path, write_atomically, write_whole
+from openmm_neuralmd.files import give_ascii_path, require_room, write_atomically, write_whole
 from openmm_neuralmd.reference.directory import (
     LOG_COLUMNS,
     Place,
@@ -269,6 +269,7 @@ class _Run:
                 if phase is not None and phase.name == "production":
                     self.wall += time.perf_counter() - began
         if process.returncode != 0 or not self._is_done(name):
+            require_room(self.folder / f"{name}.log")
             printed_text = (self.folder / f"{name}.out").read_text(errors="replace")
             raise NonFiniteStateError(f"gmx mdrun failed in {name}: {extract_error(printed_text)}")
         if name == "production":

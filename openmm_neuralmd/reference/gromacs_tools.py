@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import require_room
 
 _UNSTABLE_BOND = "has an estimated oscillational period"
 
@@ -59,6 +60,7 @@ def call_gromacs(arguments: Sequence[str], folder: Path, *, answers: str = "", p
 
     Raises:
         InputError: If it fails, with its fatal error.
+        StorageError: If the disk is full.
     """
     done = subprocess.run(
         [program or find_gromacs(), "-quiet", *arguments],
@@ -71,6 +73,7 @@ def call_gromacs(arguments: Sequence[str], folder: Path, *, answers: str = "", p
     )
     text = done.stdout + done.stderr
     if done.returncode != 0:
+        require_room(folder / "files of GROMACS")
         raise InputError(f"gmx {arguments[0]} failed in {folder}: {extract_error(text)}")
     return text
 

@@ -102,6 +102,12 @@ def _train(args: argparse.Namespace) -> None:
     out = Path(args.out)
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
+    checkpoint = out.with_suffix(".training") / "checkpoint.pt"
+    if checkpoint.exists() and not (args.force or args.resume):
+        raise InputError(
+            f"{checkpoint} is of a training that was begun; give --resume to continue it, --force to start again, or "
+            "another --out"
+        )
     check_writable(out.parent)
     config = _read_config(args)
     settings = TrainingSettings(

@@ -1,12 +1,15 @@
 """The training loop: windows in, the best averaged weights out, resumable bit for bit on the CPU."""
 
 import csv
+import io
+import logging
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import torch
@@ -14,11 +17,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.files import write_whole
+from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.solvers.noise import check_seed
+from openmm_neuralmd.training.checkpoint import read_checkpoint, write_checkpoint
 from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
 
+_log = logging.getLogger(__name__)
 _VALIDATION_BATCH = 64
 _VALIDATION_WINDOWS = 2048  # of more, every second, third, ... of each trajectory
 
@@ -121,6 +126,7 @@ class Trainer:
         settings: See ``TrainingSettings``.
         directory: For ``metrics.csv`` and the checkpoint.
         device: Where to compute; random numbers are drawn there too.
+        identity: What else tells this training from others, in words, by what it is; a checkpoint must have the same.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class Trainer:
         settings: TrainingSettings,
         directory: Path,
         device: torch.device = torch.device("cpu"),  # noqa: B008, immutable
+        identity: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if kind not in OBJECTIVES:
             raise InputError(f"kind {kind!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
@@ -140,7 +147,7 @@ class Trainer:
         self.ends = list(accumulate(len(w) for _, w in self.windows))
         labelled = [c.training_labels for c in complexes if c.training_labels is not None]
         self.labels = [float(labels.forces.double().square().sum()) for labels in labelled]  # tells them apart
-        self.settings, self.directory = settings, directory
+        self.settings, self.directory, self.identity = settings, directory, dict(identity)
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.optimizer = torch.optim.AdamW(
             net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -183,25 +190,49 @@ class Trainer:
         """Continue from the checkpoint in ``directory``.
 
         Raises:
-            InputError: If there is none, or it was made with other settings, windows or kind of device.
+            InputError: If there is none, it is damaged, or was made with other settings, data or kind of device.
         """
         if not self.checkpoint_path.is_file():
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
-        saved = torch.load(self.checkpoint_path, weights_only=True, map_location="cpu")
+        saved = read_checkpoint(self.checkpoint_path)
+        afresh = "repeat it or start afresh (--force)"
         if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind:
-            raise InputError(f"{self.checkpoint_path} was made with other settings; repeat them or start afresh")
+            raise InputError(f"{self.checkpoint_path} was made with other settings; {afresh}")
         if saved["windows"] != self.ends:
-            raise InputError(f"{self.checkpoint_path} was made with other trajectories; repeat them or start afresh")
-        if saved.get("labels", []) != self.labels:
-            raise InputError(f"{self.checkpoint_path} was made with another force field; repeat it or start afresh")
+            raise InputError(f"{self.checkpoint_path} was made with other trajectories; {afresh}")
+        if saved["labels"] != self.labels:
+            raise InputError(f"{self.checkpoint_path} was made with another force field; {afresh}")
+        for name, value in self.identity.items():
+            if saved["identity"].get(name) != value:
+                raise InputError(f"{self.checkpoint_path} was made with another {name}; {afresh}")
         if saved["device"] != self.device.type:
             raise InputError(f"{self.checkpoint_path} was made on {saved['device']}: give --device {saved['device']}")
-        self.net.load_state_dict(saved["net"])
-        self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.generator.set_state(saved["generator"])
+        if saved["torch"] != torch.__version__:
+            _log.warning(
+                "note: the training was begun with torch %s, now it is %s: what follows may differ in the last digits "
+                "from one without interruption",
+                saved["torch"],
+                torch.__version__,
+            )
+        try:
+            self.average.module.load_state_dict(saved["best"]["state"])  # must fit, though it is not the last one
+            for name, part in self._list_parts().items():
+                part.load_state_dict(saved[name])
+            self.generator.set_state(saved["generator"])
+        except Exception as error:  # torch raises whatever the difference led to
+            raise InputError(
+                f"{self.checkpoint_path}: damaged checkpoint ({' '.join(str(error).split())}); start afresh (--force)"
+            ) from error
         self.step, self.best, self.history = saved["step"], saved["best"], saved["history"]
+
+    def _list_parts(self) -> dict[str, Any]:
+        """What has a state, by its name in the checkpoint."""
+        return {
+            "net": self.net,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
 
     def _draw_batch(self) -> list[tuple[int, Tensor]]:
         """Windows drawn from all complexes, as (complex, windows) pairs."""
@@ -291,26 +322,23 @@ class Trainer:
             state = {k: v.detach().cpu().clone() for k, v in self.average.module.state_dict().items()}
             self.best = {"loss": row["validation_loss"], "step": self.step, "state": state}
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "metrics.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self.history)
-        with write_whole(self.checkpoint_path) as temporary:
-            torch.save(
-                {
-                    "settings": asdict(self.settings),
-                    "kind": self.kind,
-                    "device": self.device.type,
-                    "windows": self.ends,
-                    "labels": self.labels,
-                    "net": self.net.state_dict(),
-                    "average": self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "schedule": self.schedule.state_dict(),
-                    "generator": self.generator.get_state(),
-                    "step": self.step,
-                    "best": self.best,
-                    "history": self.history,
-                },
-                temporary,
-            )
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_atomically(self.directory / "metrics.csv", table.getvalue())
+        state = {
+            "settings": asdict(self.settings),
+            "kind": self.kind,
+            "device": self.device.type,
+            "torch": str(torch.__version__),
+            "identity": self.identity,
+            "windows": self.ends,
+            "labels": self.labels,
+            **{name: part.state_dict() for name, part in self._list_parts().items()},
+            "generator": self.generator.get_state(),
+            "step": self.step,
+            "best": self.best,
+            "history": self.history,
+        }
+        write_checkpoint(self.checkpoint_path, state)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmm_neuralmd.files import write_atomically
+from openmm_neuralmd.folders import replace_files
 from openmm_neuralmd.training.scores import COLUMNS
 
 _JUDGED = ("paper MAE [A]", "energy score [A]", "W RMSD [A]", "W pairs [A]")
@@ -30,8 +30,6 @@ class Evaluation:
 
     def write(self, folder: str | Path) -> None:
         """Write ``metrics.md``, ``metrics.csv`` and ``metrics.json``, and ``complexes.csv`` where there are several."""
-        out = Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
         content = {"about": self.about, "rows": self.rows, "complexes": self.by_complex}
         files = {
             "metrics.md": self.format_markdown(),
@@ -41,8 +39,7 @@ class Evaluation:
         if self.by_complex:
             rows = [{"complex": name, **row} for name, each in self.by_complex.items() for row in each]
             files["complexes.csv"] = format_csv(rows, "complex")
-        for name, text in files.items():
-            write_atomically(out / name, text)
+        replace_files(Path(folder), files)
 
     def format_markdown(self) -> str:
         """The table, what its columns mean, and which rows a trivial prediction beats."""

@@ -1,5 +1,6 @@
 """From trajectory files to a model file: what ``neuralmd train`` does."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,12 @@ from openmm_neuralmd.data.leakage import find_split_leaks, name_complexes
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import Split, build_windows, compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.training.checkpoint import compute_digest
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
@@ -68,7 +71,8 @@ def train_model(
         report: Called after each validation with the step and its losses.
 
     Raises:
-        InputError: If a trajectory is too short or both trained on and held out, or nothing can be resumed.
+        InputError: If a trajectory is too short or both trained on and held out, nothing can be resumed, or another
+            process trains the same model.
         NonFiniteStateError: If the loss is not finite.
     """
     target = Path(out)
@@ -110,10 +114,20 @@ def train_model(
     if labelled is not None:
         net.force_field_scale.copy_(labelled[0].force_square.sqrt())  # type: ignore[operator]
     check_exportable(net, kind)
-    trainer = Trainer(net, kind, windows, settings, target.with_suffix(".training"), device)
-    if resume:
-        trainer.resume()
-    result = trainer.run(report)
+    folder = target.with_suffix(".training")
+    identity = {
+        "network": json.dumps(arguments, sort_keys=True),
+        "snapshot interval": f"{snapshot_interval:g} ps",
+        "superposition": json.dumps([t.superposed_on for _, trajectories in complexes for t in trajectories]),
+        "split": json.dumps([[asdict(part) for part in parts] for parts in splits]),
+        "ligand or protein": compute_digest([[w.graph._asdict(), w.structure._asdict()] for w in windows]),
+        "set of trajectories": compute_digest([[w.training, w.validation] for w in windows]),
+    }
+    with own_folder(folder):
+        trainer = Trainer(net, kind, windows, settings, folder, device, identity)
+        if resume:
+            trainer.resume()
+        result = trainer.run(report)
     net.load_state_dict(result.state)
     metadata = {
         "kind": kind,
