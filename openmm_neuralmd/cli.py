@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
-from openmm_neuralmd.arguments import note_given
 from openmm_neuralmd.errors import InputError, NeuralMDError
 from openmm_neuralmd.files import describe_storage_error
+from openmm_neuralmd.options import note_given
 from openmm_neuralmd.signals import Terminated, end_in_order
 
 _BROKEN_PIPE = 141  # 128 and SIGPIPE, as of programs that it ends

@@ -20,11 +20,11 @@ from openmm_neuralmd.analysis.scenes import write_scenes
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
-from openmm_neuralmd.arguments import list_given, number, refuse_twice, refuse_unused
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
+from openmm_neuralmd.options import list_given, number, refuse_twice, refuse_unused
 
 _SECONDS_PER_DAY = 86400.0
 _LONGEST_LABEL = 80  # characters; tables and legends have no room for more

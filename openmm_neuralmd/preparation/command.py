@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 
-from openmm_neuralmd.arguments import number, whole
+from openmm_neuralmd.options import number, whole
 from openmm_neuralmd.preparation.download import download_entry
 from openmm_neuralmd.preparation.prepare import DEFAULT_MAX_GAP, Preparation, prepare_complex
 

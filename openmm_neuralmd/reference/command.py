@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openmm_neuralmd.arguments import number, refuse_unused, seed, whole
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
+from openmm_neuralmd.options import number, refuse_unused, seed, whole
 from openmm_neuralmd.reference.directory import (
     Place,
     ReferenceFiles,

@@ -14,10 +14,10 @@ from typing import Any
 import openmm as mm
 import torch
 
-from openmm_neuralmd.arguments import whole
 from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
+from openmm_neuralmd.options import whole
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import use_threads

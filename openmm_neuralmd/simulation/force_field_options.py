@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openmm_neuralmd.arguments import number, refuse_unused
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.options import number, refuse_unused
 
 if TYPE_CHECKING:  # importing it takes a second that no other option needs
     from openmm_neuralmd.simulation.energies import ForceFieldModel

@@ -11,12 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
-from openmm_neuralmd.arguments import number, refuse_unused, seed, whole
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.options import number, refuse_unused, seed, whole
 from openmm_neuralmd.simulation.force_field_options import (
     FORCE_FIELD_NUMBERS,
     add_force_field_options,

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from openmm_neuralmd.arguments import read_seeds, refuse_twice, refuse_unused, whole
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks, name_complexes, read_identities
@@ -22,6 +21,7 @@ from openmm_neuralmd.data.windows import compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.models.export import BUNDLED, Model, load_bundled_model, load_model
+from openmm_neuralmd.options import read_seeds, refuse_twice, refuse_unused, whole
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.predictors import (
     Predictor,

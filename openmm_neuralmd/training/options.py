@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
 from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
-from openmm_neuralmd.arguments import number, refuse_twice, refuse_unused
 from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.options import number, refuse_twice, refuse_unused
 
 _SHOWN_SKIPPED = 10
 _SHOWN_NOTES = 20
