@@ -1,5 +1,7 @@
 """Errors that openmm_neuralmd raises; every message says what was found, what was expected and what to do."""
 
+import re
+
 
 class NeuralMDError(Exception):
     """Base of all errors of this package; the command line prints it as one line and exits with status 2."""
@@ -34,4 +36,8 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return f"there is no {error.args[0]!r}"
     told = " ".join(str(error).split()).strip().rstrip(":;., ")
+    if number := re.match(
+        r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (.*)", told
+    ):
+        return f"{number[1]} is no number"
     return told if told and told != "<NULL>" else "it is damaged, or of another kind"

@@ -1,10 +1,11 @@
-"""Arguments of the command line, checked when they are read: numbers, seeds, and options that would have no effect.
+"""Arguments of the command line, checked when they are read: numbers, seeds, options without effect.
 
-The functions of the package check their own arguments and name those; here each message names the option that was typed.
+The functions of the package check their own arguments and name those; here each message names the option as typed.
 """
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +16,12 @@ from openmm_neuralmd.errors import InputError
 LARGEST_COUNT = 2**31 - 1
 """What file headers and libraries written in C count with."""
 LARGEST_SEED = 2**64 - 1
+MOST_THREADS = max(128, 4 * (os.cpu_count() or 1))
+"""More help nothing, and libraries end the process where they cannot start so many."""
+LONGEST_PS = 1e9
+"""A millisecond; no trajectory is as long."""
+_TINY = 1e-6
+"""Of what must be above 0: less is nothing in every unit here, and its inverse too large to count with."""
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 
@@ -47,9 +54,9 @@ class _Ranged(argparse.Action):
         self.least, self.above, self.most = least, above, most
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
-        is_inside = self.least <= values <= self.most and values > self.above and math.isfinite(values)
+        is_inside = max(self.least, self.above + _TINY) <= values <= self.most and math.isfinite(values)
         if not is_inside:
             shown = f"{values:g}" if isinstance(values, float) else values
             raise InputError(f"{option_string} {shown}: give {self._describe()}")
@@ -77,9 +84,19 @@ def whole(*, least: int = 1, most: int = LARGEST_COUNT) -> dict[str, Any]:
     return {"type": read_whole, "action": partial(_Ranged, least=least, most=most)}
 
 
+def threads() -> dict[str, Any]:
+    """For ``add_argument``: a number of CPU threads that this machine can start."""
+    return whole(most=MOST_THREADS)
+
+
 def number(*, least: float = -math.inf, above: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
     """For ``add_argument``: a finite number of this range."""
     return {"type": read_number, "action": partial(_Ranged, least=least, above=above, most=most)}
+
+
+def interval() -> dict[str, Any]:
+    """For ``add_argument``: a time between frames or snapshots [ps]."""
+    return number(above=0.0, most=LONGEST_PS)
 
 
 def seed(*, most: int = LARGEST_SEED) -> dict[str, Any]:

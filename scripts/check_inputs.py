@@ -35,7 +35,8 @@ from scripts.input_files import make_files  # noqa: E402
 
 LONGEST_S = 60
 """A call that takes longer hangs."""
-NOBODY = 65534
+_BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Makes permissions count for root too."""
 _EMPTY_REASONS = {
     r"Traceback": "a traceback",
     r"\(\)|: ;|;\s*$|:\s*$|:\s*\(see": "an empty reason",
@@ -180,11 +181,14 @@ class Workplace:
         tempfile.tempdir = str(self.temporary)
         self.state = take_snapshot(self.folder, self.temporary)
 
-    def watch(self, answer: Callable[[], Answer]) -> Answer:
-        """Make a call, and add what it changed to its answer."""
+    def watch(self, answer: Callable[[], Answer], prepare: Callable[[], object] | None = None) -> Answer:
+        """Make a call, after something was prepared for it, and add what it changed to its answer."""
+        if prepare is not None:
+            prepare()
+            self.state = take_snapshot(self.folder, self.temporary)
         given = answer()
         changes = compare_snapshots(self.state, take_snapshot(self.folder, self.temporary))
-        if changes:
+        if changes or prepare is not None:
             self._restore()
         return given._replace(changes=tuple(text.replace(f"{self.folder}/", "") for text in changes))
 
@@ -193,12 +197,12 @@ class Workplace:
 
 
 class Outside(NamedTuple):
-    """A case for another process: its words as bytes, how it is started, and what must be there first."""
+    """A case for another process: its words as bytes, and what must be there first."""
 
     words: tuple[bytes, ...]
     names: str
-    start: dict[str, Any] = {}  # noqa: RUF012, read only
     prepare: Callable[[], object] | None = None
+    closes_input: bool = False
 
 
 def list_outside() -> list[Outside]:
@@ -209,13 +213,13 @@ def list_outside() -> list[Outside]:
         Outside((b"simulate", *short.split(), b"--out", b"a\xff"), "UTF-8"),
         Outside((b"info", b"a\xff.pt"), "UTF-8"),
         Outside((b"compare", b"run", b"--label", b"a\xff", b"--out", b"out"), "UTF-8"),
-        Outside((b"info", b"nowhere.pt"), "nowhere.pt", {"stdin": "closed"}),
+        Outside((b"info", b"nowhere.pt"), "nowhere.pt", closes_input=True),
         Outside((b"simulate", *short.split(), b"--threads", b"100000", b"--out", b"out"), threads),
         Outside((b"benchmark", b"--threads", b"100000", b"--repeats", b"1"), threads),
         Outside(_split("train r1.xtc --top pocket.pdb --ligand 0WC --threads 100000 --out out/m.pt"), threads),
         Outside(_split("reference prepared --ligand-parameters gaff.xml --solvent none --threads 100000 --out out"), threads),
         *(
-            Outside(_split(words), names, {"user": NOBODY, "group": NOBODY, "extra_groups": []}, _forbid)
+            Outside(_split(words), names, _forbid)
             for words, names in (
                 ("info secret.pt", "secret.pt"),
                 ("simulate secret.pdb --ligand 0WC --out out", "secret.pdb"),
@@ -225,7 +229,7 @@ def list_outside() -> list[Outside]:
                 ("train r1.xtc --top pocket.pdb --ligand 0WC --out closed/m.pt", "closed"),
                 ("benchmark --repeats 1 --json closed/b.json", "closed"),
             )
-            if os.geteuid() == 0
+            if os.geteuid() != 0 or shutil.which("setpriv")
         ),
     ]  # fmt: skip
 
@@ -235,29 +239,26 @@ def _split(words: str) -> tuple[bytes, ...]:
 
 
 def _forbid() -> None:
-    """Files and a folder that another user may not touch, in a folder that he may write to."""
-    os.chmod(".", 0o777)
+    """Files that may not be read, and a folder that may not be written to."""
     for name in ("secret.pt", "secret.pdb"):
         shutil.copyfile(name.replace("secret.pt", "sde.pt").replace("secret.pdb", "pocket.pdb"), name)
         os.chmod(name, 0)
     os.mkdir("closed")
-    os.chmod("closed", 0o755)
+    os.chmod("closed", 0o555)
 
 
 def call_outside(case: Outside) -> Answer:
     """Call the command line in another process."""
-    start = dict(case.start)
-    close = (lambda: os.close(0)) if start.pop("stdin", None) == "closed" else None
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    bound = _BOUND if case.prepare is not None and os.geteuid() == 0 else ()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "openmm_neuralmd.cli", *case.words],
+            [*bound, sys.executable, "-m", "openmm_neuralmd.cli", *case.words],
             capture_output=True,
             timeout=LONGEST_S,
             env=environment,
-            preexec_fn=close,
+            preexec_fn=(lambda: os.close(0)) if case.closes_input else None,
             check=False,
-            **start,
         )
     except subprocess.TimeoutExpired:
         return Answer("it hangs", "", "")
@@ -270,12 +271,12 @@ def check(place: Workplace, cases: list[Case], outside: list[Outside], *, slowes
 
     wrong = 0
     times: list[tuple[float, str]] = []
-    for words, names, answer in (
-        *((shlex.join(c.words), c.names, (lambda c=c: call(main, list(c.words)))) for c in cases),
-        *((" ".join(map(repr, o.words)), o.names, (lambda o=o: call_outside(o))) for o in outside),
+    for words, names, answer, prepare in (
+        *((shlex.join(c.words), c.names, (lambda c=c: call(main, list(c.words))), None) for c in cases),
+        *((repr(b" ".join(o.words)), o.names, (lambda o=o: call_outside(o)), o.prepare) for o in outside),
     ):
         began = time.perf_counter()
-        faults = find_faults(place.watch(answer), names)
+        faults = find_faults(place.watch(answer, prepare), names)
         times.append((time.perf_counter() - began, words))
         wrong += bool(faults)
         if faults:

@@ -105,8 +105,8 @@ NUMBERS = (
     ("evaluate", "--seeds", ("-1", "nan", "1.5", "0,0", "0,,1", "0;1", "many", "9" * 30, ",", "0,-5", "1_0")),
     ("evaluate", "--split", (*_NO_POSITIVE, "1.5", "1", "0.01")),
     ("evaluate", "--interval", (*_NO_POSITIVE, "7")),
-    ("compare files", "--interval", (*_NO_POSITIVE, "1e-320")),
-    ("compare files", "--run-interval", (*_NO_POSITIVE, "1e-320")),
+    ("compare files", "--interval", (*_NO_POSITIVE, "1e-320", "1e300")),
+    ("compare files", "--run-interval", (*_NO_POSITIVE, "1e-320", "1e300")),
     ("compare force field", "--dielectric", ("nan", "inf", "0", "-1", "0.5", "many")),
     ("compare force field", "--minimise-steps", ("0", "-1", "nan", "many", "9" * 30)),
     ("compare force field", "--energy-frames", ("0", "1", "-1", "nan", "many")),
@@ -219,7 +219,7 @@ def list_files() -> Iterator[Case]:
         ("evaluate", "--replica", "one.xtc", "one.xtc"),
         ("compare files", "1", "one.dcd", "one.dcd"),
         ("compare files", "--reference", "one.xtc", "one.xtc"),
-        ("train", "--top", "fewer.pdb", "fewer.pdb|r1.xtc"),
+        ("train", "--top", "fewer.pdb", "fewer.pdb|0WC"),
         ("compare files", "--top", "fewer.pdb", "fewer.pdb|r2.xtc"),
         ("compare files", "--run-top", "fewer.pdb", "fewer.pdb|r1.xtc"),
         ("train", "1", "pocket.pdb", "pocket.pdb"),
@@ -241,7 +241,7 @@ def list_files() -> Iterator[Case]:
         ("reference system", "--top", "pocket.pdb", "pocket.pdb"),
         ("reference system", "--system", "gaff.xml", "gaff.xml"),
         ("reference", "--ligand-parameters", "system.xml.gz", "system.xml.gz"),
-        ("compare system", "--system-top", "pocket.pdb", "system.xml.gz"),
+        ("compare system", "--system-top", "pocket.pdb", "system.xml.gz|pocket.pdb"),
     ):
         yield Case(change(call, option, path), re.escape(path) if "|" not in names else names)
     for name, line in (
@@ -312,6 +312,8 @@ COMBINATIONS = (
     ("train", "--kind verlet --ligand-parameters gaff.xml", "--ligand-parameters"),
     ("train", "--kind verlet --system-top pocket.pdb", "--system-top"),
     ("train", "--kind verlet --velocity-mapping", "--velocity"),
+    ("train", "--kind gnn --displacement 0.5", "--displacement"),
+    ("train", "--kind denoising --rollout 2", "--rollout"),
     ("train", "--kind gnn --velocity-refinement", "--velocity"),
     ("train", "--complex bundled", "--ligand"),
     ("train", "--complex bundled --sdf ligand.sdf", "--ligand|--sdf"),
@@ -471,11 +473,15 @@ def list_runs() -> Iterator[Case]:
         ("--out run", "run"), ("--out out", "out"), ("--time 0.05", "--time"),
     ):  # fmt: skip
         yield Case(_add("reference resume", more), names)
-    for more, names in (("--kind gnn", "m.training|kind"), ("--hidden 16", "hidden|m.training"), ("--seed 3", "seed")):
+    for more, names in (
+        ("--kind gnn", "m.training|kind"),
+        ("--hidden 16", "hidden|m.training"),
+        ("--seed 3", "m.training|seed"),
+    ):
         yield Case(_add("train resume", more), names)
     yield Case(_add("train resume", "--out out/m.pt"), "out")
     for name in (
-        "no_record", "no_topology", "no_log", "empty_record", "noisy_record", "list_record", "bare_record", "odd_settings",
+        "no_record", "no_log", "empty_record", "noisy_record", "list_record", "bare_record", "odd_settings",
         "empty_checkpoint", "noisy_checkpoint", "cut_trajectory", "cut_log", "no_trajectory", "empty_topology", "noisy_topology",
     ):  # fmt: skip
         yield Case(_add("simulate resume", f"--out damaged_run/{name}"), name)
@@ -527,7 +533,7 @@ def list_arguments() -> Iterator[Case]:
     for call in ("simulate", "train", "evaluate", "compare", "reference", "prepare", "info", "benchmark"):
         yield Case((*GOOD[call].split(), ""), "empty")
         yield Case((*GOOD[call].split(), "--tw\no=1"), "--tw")
-    yield Case(("two\nlines",), "two lines")
+    yield Case(("two\nlines",), "two")
 
 
 def count_by_command(cases: Iterable[Case]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
-from openmm_neuralmd.options import list_given, number, refuse_twice, refuse_unused
+from openmm_neuralmd.options import interval, list_given, refuse_twice, refuse_unused
 
 _SECONDS_PER_DAY = 86400.0
 _LONGEST_LABEL = 80  # characters; tables and legends have no room for more
@@ -53,10 +53,8 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-top", type=Path, metavar="TOP", help="topology of RUN, if it is a trajectory file")
     parser.add_argument("--ligand", metavar="NAME", help="residue name in RUN (default: found, if there is but one)")
     parser.add_argument("--sdf", type=Path, help="the ligand with its bond orders, any atom order")
-    parser.add_argument(
-        "--interval", **number(above=0.0), metavar="PS", help="between frames of the references, if unsaid"
-    )
-    parser.add_argument("--run-interval", **number(above=0.0), metavar="PS", help="the same of RUN")
+    parser.add_argument("--interval", **interval(), metavar="PS", help="between frames of the references, if unsaid")
+    parser.add_argument("--run-interval", **interval(), metavar="PS", help="the same of RUN")
     parser.add_argument(
         "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
     )
@@ -104,7 +102,7 @@ def _check_options(args: argparse.Namespace) -> None:
     """Raise InputError for options without effect, references given twice, and a label that cannot stand."""
     if args.run_path.is_dir():
         refuse_unused(args, ("--run-top", "--run-interval"), f"with the run directory {args.run_path}")
-    if all(path.is_dir() for path in args.reference):
+    if all((path / "topology.pdb").is_file() for path in args.reference):
         where = "with run directories as --reference" if args.reference else "without --reference"
         refuse_unused(args, ("--top", "--interval"), where)
     refuse_twice("--reference", args.reference, "and would count as two replicas")

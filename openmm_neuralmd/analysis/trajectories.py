@@ -98,6 +98,10 @@ def open_run(directory: str | Path, *, label: str | None = None) -> TrajectoryFi
             info = json.loads((directory / "run.json").read_text())
         except ValueError as error:
             raise InputError(f"{directory / 'run.json'}: not valid JSON: {error}") from error
+    if not isinstance(info, dict):
+        raise InputError(
+            f"{directory / 'run.json'}: damaged, it holds no entries; give the trajectory itself and --top"
+        )
     return open_trajectory(found[0], directory / "topology.pdb", label=label or directory.name, info=info)
 
 

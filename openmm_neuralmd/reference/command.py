@@ -15,7 +15,7 @@ from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
-from openmm_neuralmd.options import number, refuse_unused, seed, whole
+from openmm_neuralmd.options import list_given, number, refuse_unused, seed, threads
 from openmm_neuralmd.reference.directory import (
     Place,
     ReferenceFiles,
@@ -60,6 +60,7 @@ _SETTINGS = (
 )
 
 
+_OF_SYSTEMS = ("--ligand", "--sdf", "--ligand-parameters", "--solvent", "--padding", "--system", "--top")
 _OF_RUNS = tuple(f"--{option}" for option, *_ in _SETTINGS if option != "seed") + (
     "--timestep",
     "--platform",
@@ -98,7 +99,7 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
         "--timestep", **number(above=0.0), metavar="FS", help="default: 4 where hydrogens are heavy, else 2"
     )
     parser.add_argument("--platform", metavar="P", default="CPU", help="OpenMM platform (default: %(default)s)")
-    parser.add_argument("--threads", **whole(), metavar="N", help="CPU threads")
+    parser.add_argument("--threads", **threads(), metavar="N", help="CPU threads")
     parser.add_argument(
         "--check-energies", action="store_true", help="compare both engines' energies of one structure, run nothing"
     )
@@ -179,7 +180,11 @@ def _resume(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularS
         any((args.complex, args.ligand, args.sdf, args.ligand_parameters, args.solvent, args.system, args.top))
         or args.padding is not None
     ):
-        raise InputError("--resume goes on with the system in DIR: leave out the complex and what it is made with")
+        typed = list_given(args, *_OF_SYSTEMS)
+        raise InputError(
+            "--resume goes on with the system in DIR: leave out the complex and what it is made with"
+            + (f" ({', '.join(typed)})" if typed else "")
+        )
     earlier = read_protocol(record)
     for option, name, *_ in (*_SETTINGS, ("timestep", "timestep_ps")):
         given = getattr(args, "timestep" if option == "timestep" else name)

@@ -17,7 +17,7 @@ import torch
 from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
-from openmm_neuralmd.options import whole
+from openmm_neuralmd.options import threads, whole
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import use_threads
@@ -29,7 +29,7 @@ _WARM_UP = 10  # TorchScript specializes during the first calls
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``neuralmd benchmark``."""
-    parser.add_argument("--threads", **whole(), default=os.cpu_count(), help="CPU threads (default: %(default)s)")
+    parser.add_argument("--threads", **threads(), default=os.cpu_count(), help="CPU threads (default: %(default)s)")
     parser.add_argument("--repeats", **whole(), default=100, help="timed calls of each kind (default: %(default)s)")
     parser.add_argument("--json", metavar="F", help="write the numbers to this file too")
 

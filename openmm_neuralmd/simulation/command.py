@@ -14,7 +14,7 @@ from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
-from openmm_neuralmd.options import refuse_twice, seed, whole
+from openmm_neuralmd.options import refuse_twice, seed, threads, whole
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES
@@ -47,7 +47,7 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help=f"also a copy of the trajectory, written when the run ends: {', '.join(COPY_FORMATS)}; may be given again",
     )
-    parser.add_argument("--threads", **whole(), default=1, metavar="N", help="CPU threads (default: %(default)s)")
+    parser.add_argument("--threads", **threads(), default=1, metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.add_argument("--force", action="store_true", help="replace the run in DIR")

@@ -15,8 +15,8 @@ from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
-from openmm_neuralmd.options import number, refuse_unused, seed, whole
+from openmm_neuralmd.files import check_plain_file, check_writable
+from openmm_neuralmd.options import interval, number, refuse_unused, seed, threads, whole
 from openmm_neuralmd.simulation.force_field_options import (
     FORCE_FIELD_NUMBERS,
     add_force_field_options,
@@ -28,6 +28,9 @@ from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.train import DEFAULT_CONFIG, train_model
+
+_OF_PATHS = ("--displacement", "--rollout", "--velocity-mapping", "--velocity-refinement")
+"""What only models that are rolled out in training have."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +44,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
     parser.add_argument("--kind", choices=sorted(OBJECTIVES), default="sde", help="default: %(default)s")
-    parser.add_argument(
-        "--lag", **number(above=0.0), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)"
-    )
+    parser.add_argument("--lag", **interval(), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
     parser.add_argument("--seed", **seed(), default=defaults.seed)
     parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
     parser.add_argument("--batch-size", **whole(), default=defaults.batch_size, help="default: %(default)s")
@@ -85,7 +86,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_force_field_options(group, "TOP")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", **whole(), metavar="N", help="CPU threads")
+    parser.add_argument("--threads", **threads(), metavar="N", help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
     parser.add_argument("--force", action="store_true", help="replace an existing OUT")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -102,6 +103,9 @@ def _train(args: argparse.Namespace) -> None:
     out = Path(args.out)
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
+    if args.resume and args.force:
+        raise InputError("--resume and --force exclude each other: one goes on, the other starts again")
+    check_plain_file(out, "--out")
     checkpoint = out.with_suffix(".training") / "checkpoint.pt"
     if checkpoint.exists() and not (args.force or args.resume):
         raise InputError(
@@ -201,8 +205,8 @@ def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFiel
 
 def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
-    if options and args.kind not in ("ode", "sde"):
-        raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
+    if args.kind not in ("ode", "sde"):
+        refuse_unused(args, _OF_PATHS, f"with --kind {args.kind}; they are for ode and sde")
     return {
         "hidden": args.hidden,
         "n_layers": args.layers,

@@ -62,7 +62,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         raise InputError("--replica belongs to a --trajectory; in a table, replicas are rows of the same complex")
     if args.replica and args.replica == args.trajectory:
         raise InputError(f"--replica {args.replica}: is the trajectory itself; give another MD run")
-    if args.complexes or args.misato:
+    if (args.complexes or args.misato) and not args.trajectory:
         refuse_unused(args, ("--split",), "with several complexes, whose trajectories are rolled out whole")
     check_writable(args.out)
     paths = [path for path in (args.trajectory, args.replica) if path]
@@ -110,7 +110,9 @@ def evaluate(
         _check_not_trained_on(model, trajectory, parts.test)
     stride = compute_stride(trajectory.frame_interval, interval)
     if parts.end - parts.test < 2 or parts.test < 2 * stride:
-        raise InputError(f"{trajectory.source}: {parts.end} frames at split {split} leave too few to start or to test")
+        raise InputError(
+            f"{trajectory.source}: {parts.end} frames at split {split:g} (--split) leave too few to start or to test"
+        )
     training, test = trajectory.snapshots[: parts.test], trajectory.snapshots[parts.test :]
     judge = Judge(complex_, test, stride=stride, interval=interval)
     predictors = [(p, "model") for m in models for p in make_model_predictors(m, complex_, LABELS[m.kind])]

@@ -11,7 +11,7 @@ from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prep
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.options import number, refuse_twice, refuse_unused
+from openmm_neuralmd.options import interval, number, refuse_twice, refuse_unused
 
 _SHOWN_SKIPPED = 10
 _SHOWN_NOTES = 20
@@ -39,9 +39,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", help="the ligand's bonds, their orders and ideal geometry")
-    parser.add_argument(
-        "--interval", **number(above=0.0), metavar="PS", help="frame interval, where the file does not say it"
-    )
+    parser.add_argument("--interval", **interval(), metavar="PS", help="frame interval, where the file does not say it")
     parser.add_argument(
         "--superpose", choices=SUPERPOSITIONS, help="CA atoms to lay frames on (default: pocket; all for MISATO)"
     )
