@@ -307,8 +307,6 @@ def _check_name(path: str | Path) -> None:
     """Raise InputError for a name that file systems do not take."""
     for part in Path(path).parts:
         if len(os.fsencode(part)) > _LONGEST_NAME:
-            raise InputError(
-                f"{part[:40]}...: a name of {len(os.fsencode(part))} bytes is too long; give one of {_LONGEST_NAME} or less"
-            )
+            raise InputError(f"{part[:40]}...: this name is too long; give one of at most {_LONGEST_NAME} bytes")
         if "\0" in part:
             raise InputError(f"{part!r}: holds a NUL character; give another name")

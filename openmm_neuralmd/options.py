@@ -63,20 +63,12 @@ class _Ranged(argparse.Action):
         setattr(namespace, self.dest, values)
 
     def _describe(self) -> str:
-        whole = self.type is read_whole
-        start = "a whole number" if whole and self.least == 0 and math.isfinite(self.most) else "a number"
+        if self.least == 0 and self.type is read_whole:
+            return f"an integer from 0 to {'2^64 - 1' if self.most == LARGEST_SEED else self.most}"
+        end = f"{self.most:g}" if isinstance(self.most, float) else str(self.most)
         if math.isfinite(self.above):
-            end = f" and at most {self.most:g}" if math.isfinite(self.most) else ""
-            return f"{start} above {self.above:g}{end}"
-        if not math.isfinite(self.most):
-            return f"{self.least:g} or more"
-        if self.most == LARGEST_COUNT:
-            return f"{self.least:g} or more, at most {LARGEST_COUNT}"
-        return f"{start} from {self.least:g} to {_format_limit(self.most)}"
-
-
-def _format_limit(value: float) -> str:
-    return "2^64 - 1" if value == LARGEST_SEED else f"{value:g}" if isinstance(value, float) else str(value)
+            return f"a number above {self.above:g}" + (f", at most {end}" if math.isfinite(self.most) else "")
+        return f"{self.least:g} or more" + (f", at most {end}" if math.isfinite(self.most) else "")
 
 
 def whole(*, least: int = 1, most: int = LARGEST_COUNT) -> dict[str, Any]:

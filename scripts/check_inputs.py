@@ -3,9 +3,11 @@
 
 python scripts/check_inputs.py [--work FOLDER] [--only PATTERN]
 
-An answer is right if the exit status is 2, nothing is on stdout, stderr is one line that begins with "neuralmd" and names
-what was wrong, and no file or folder was made, changed or removed. Wrong answers are printed, one a line, then a count;
-the exit status is 1 if there is any. The calls are in ``input_cases``, the files they name in ``input_files``.
+An answer is right if the exit status is 2, nothing is on stdout, stderr is one line that begins with "neuralmd" and
+names what was wrong, and no file or folder was made, changed or removed. Wrong answers are printed, one a line, then a count;
+the exit status is 1 if there is any. The calls are in ``input_cases`` and ``input_combinations``, the files they name in
+``input_files``. First the good calls are made that the wrong ones are changed from: they must end with status 0, or the
+wrong ones could be refused for another reason than theirs.
 
 Calls run in this process, with the file descriptors of both streams captured, because libraries in C print too; a few
 that need another environment (closed streams, another user, arguments that are no text) run in a process of their own.
@@ -23,20 +25,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.input_cases import Case, count_by_command, list_cases  # noqa: E402
+from scripts.input_cases import GOOD, Case, list_files, list_numbers, list_outputs  # noqa: E402
+from scripts.input_combinations import (  # noqa: E402
+    list_arguments,
+    list_combinations,
+    list_records,
+    list_runs,
+    list_texts,
+)
 from scripts.input_files import make_files  # noqa: E402
 
 LONGEST_S = 60
 """A call that takes longer hangs."""
 _BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Makes permissions count for root too."""
+_NEVER_GOOD = (
+    "train misato",
+    "train force field",
+    "train system",
+    *(() if shutil.which("gmx") else ("check energies",)),
+)
+"""No small file is good for these, or a program is missing; they must only get as far as what a case changes."""
 _EMPTY_REASONS = {
     r"Traceback": "a traceback",
     r"\(\)|: ;|;\s*$|:\s*$|:\s*\(see": "an empty reason",
@@ -44,6 +60,29 @@ _EMPTY_REASONS = {
 }
 
 Snapshot = dict[str, tuple[int, ...]]
+
+
+def list_cases() -> list[Case]:
+    """Every wrong call."""
+    return [
+        *list_numbers(),
+        *list_files(),
+        *list_outputs(),
+        *list_combinations(),
+        *list_texts(),
+        *list_runs(),
+        *list_records(),
+        *list_arguments(),
+    ]
+
+
+def count_by_command(cases: Iterable[Case]) -> dict[str, int]:
+    """How many cases each command has."""
+    counts: dict[str, int] = {}
+    for case in cases:
+        name = case.words[0] if case.words else ""
+        counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 class Answer(NamedTuple):
@@ -217,7 +256,7 @@ def list_outside() -> list[Outside]:
         Outside((b"simulate", *short.split(), b"--threads", b"100000", b"--out", b"out"), threads),
         Outside((b"benchmark", b"--threads", b"100000", b"--repeats", b"1"), threads),
         Outside(_split("train r1.xtc --top pocket.pdb --ligand 0WC --threads 100000 --out out/m.pt"), threads),
-        Outside(_split("reference prepared --ligand-parameters gaff.xml --solvent none --threads 100000 --out out"), threads),
+        Outside(_split("reference prepared --ligand-parameters gaff.xml --threads 100000 --out out"), threads),
         *(
             Outside(_split(words), names, _forbid)
             for words, names in (
@@ -265,6 +304,20 @@ def call_outside(case: Outside) -> Answer:
     return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
+def check_good(place: Workplace, pattern: str) -> int:
+    """Make the good calls, print those that are refused; how many are."""
+    from openmm_neuralmd.cli import main
+
+    refused = 0
+    for name, words in GOOD.items():
+        if name not in _NEVER_GOOD and re.search(pattern, words):
+            answer = place.watch(lambda words=words: call(main, words.split()))
+            if answer.status != 0:
+                refused += 1
+                print(f"wrong: a good call gives {answer.status}: {words}: {answer.err.strip()[:200]}", flush=True)
+    return refused
+
+
 def check(place: Workplace, cases: list[Case], outside: list[Outside], *, slowest: int = 0) -> int:
     """Make the calls and print what is wrong; how many answers were."""
     from openmm_neuralmd.cli import main
@@ -290,7 +343,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, help="folder for the files (default: a temporary one)")
     parser.add_argument("--only", default="", metavar="PATTERN", help="calls that match this pattern")
-    parser.add_argument("--inside", action="store_true", help="leave out the calls in processes of their own")
+    parser.add_argument(
+        "--inside", action="store_true", help="leave out good calls, and those in processes of their own"
+    )
     parser.add_argument("--slowest", type=int, default=0, metavar="N", help="name the N slowest calls")
     options = parser.parse_args()
     cases = [case for case in list_cases() if re.search(options.only, shlex.join(case.words))]
@@ -301,7 +356,9 @@ def main() -> int:
     os.environ.setdefault("XDG_CACHE_HOME", str(folder.absolute() / "cache"))
     os.environ["NEURALMD_PDB_URL"] = "http://127.0.0.1:9"  # nothing is downloaded
     try:
-        wrong = check(Workplace(folder.absolute()), cases, outside, slowest=options.slowest)
+        place = Workplace(folder.absolute())
+        refused = 0 if options.inside else check_good(place, options.only)
+        wrong = check(place, cases, outside, slowest=options.slowest)
     finally:
         os.chdir("/")
         if options.work is None:
@@ -309,7 +366,7 @@ def main() -> int:
     counts = ", ".join(f"{name or 'none'} {n}" for name, n in count_by_command(cases).items())
     total = len(cases) + len(outside)
     print(f"{total - wrong} right, {wrong} wrong of {total} calls ({counts}; in processes of their own {len(outside)})")
-    return int(wrong > 0)
+    return int(wrong + refused > 0)
 
 
 if __name__ == "__main__":

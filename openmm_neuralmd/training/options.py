@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS
 from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
-from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prepared_complex
+from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prepared_complex, select_residue
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
@@ -77,7 +77,7 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
         raise InputError(f"{', '.join(wrong)} cannot be used with {sources[0]}: leave it out")
     refuse_twice("trajectory", paths, "and would count as two")
     if args.complex_file == "bundled":
-        refuse_unused(args, ("--ligand", "--sdf"), "with --complex bundled, which has its own")
+        refuse_unused(args, ("--sdf",), "with --complex bundled, which has its own")
     if paths:
         data = Data({part: [_load_entry(args, paths)]})
     elif args.complexes:
@@ -97,6 +97,8 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
 def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
     if args.complex_file == "bundled":
         complex_ = load_bundled_complex()
+        if args.ligand is not None:
+            select_residue(complex_.topology, args.ligand)
     elif args.complex_file and args.ligand is None and args.sdf is None and is_prepared(args.complex_file):
         complex_ = load_prepared_complex(args.complex_file)
     else:
