@@ -45,13 +45,20 @@ class _Ranged(argparse.Action):
 
     Args:
         least, most: Ends of the range, themselves allowed; ``above`` is not.
+        advice: What to give, for the message; the range if empty.
     """
 
     def __init__(
-        self, *args: Any, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, **kwargs: Any
+        self,
+        *args: Any,
+        least: float = -math.inf,
+        above: float = -math.inf,
+        most: float = math.inf,
+        advice: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.least, self.above, self.most = least, above, most
+        self.least, self.above, self.most, self.advice = least, above, most, advice
 
     def __call__(
         self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
@@ -59,11 +66,11 @@ class _Ranged(argparse.Action):
         is_inside = max(self.least, self.above + _TINY) <= values <= self.most and math.isfinite(values)
         if not is_inside:
             shown = f"{values:g}" if isinstance(values, float) else values
-            raise InputError(f"{option_string} {shown}: give {self._describe()}")
+            raise InputError(f"{option_string} {shown}: give {self.advice or self._describe()}")
         setattr(namespace, self.dest, values)
 
     def _describe(self) -> str:
-        if self.least == 0 and self.type is read_whole:
+        if self.type is read_whole and self.least == 0 and self.most != LARGEST_COUNT:
             return f"an integer from 0 to {'2^64 - 1' if self.most == LARGEST_SEED else self.most}"
         end = f"{self.most:g}" if isinstance(self.most, float) else str(self.most)
         if math.isfinite(self.above):
@@ -71,9 +78,9 @@ class _Ranged(argparse.Action):
         return f"{self.least:g} or more" + (f", at most {end}" if math.isfinite(self.most) else "")
 
 
-def whole(*, least: int = 1, most: int = LARGEST_COUNT) -> dict[str, Any]:
-    """For ``add_argument``: a whole number from ``least`` to ``most``."""
-    return {"type": read_whole, "action": partial(_Ranged, least=least, most=most)}
+def whole(*, least: int = 1, most: int = LARGEST_COUNT, advice: str = "") -> dict[str, Any]:
+    """For ``add_argument``: a whole number from ``least`` to ``most``; ``advice`` says so in other words."""
+    return {"type": read_whole, "action": partial(_Ranged, least=least, most=most, advice=advice)}
 
 
 def threads() -> dict[str, Any]:
@@ -81,9 +88,11 @@ def threads() -> dict[str, Any]:
     return whole(most=MOST_THREADS)
 
 
-def number(*, least: float = -math.inf, above: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
-    """For ``add_argument``: a finite number of this range."""
-    return {"type": read_number, "action": partial(_Ranged, least=least, above=above, most=most)}
+def number(
+    *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, advice: str = ""
+) -> dict[str, Any]:
+    """For ``add_argument``: a finite number of this range; ``advice`` says it in other words."""
+    return {"type": read_number, "action": partial(_Ranged, least=least, above=above, most=most, advice=advice)}
 
 
 def interval() -> dict[str, Any]:

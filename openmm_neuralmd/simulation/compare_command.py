@@ -23,7 +23,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--energy-frames",
-        **whole(least=2),
+        **whole(least=2, advice="at least 2"),
         default=MAX_KEPT_FRAMES,
         metavar="N",
         help="of each trajectory at most, evenly spread (default: %(default)s)",

@@ -36,7 +36,7 @@ def add_force_field_options(group: argparse._ArgumentGroup, default_structure: s
     )
     group.add_argument(
         "--dielectric",
-        **number(least=1.0),
+        **number(least=1.0, advice="a relative permittivity of at least 1"),
         default=4.0,
         help="relative permittivity of Coulomb energies (default: %(default)s)",
     )
