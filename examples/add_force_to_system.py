@@ -25,6 +25,7 @@ from openmm_neuralmd import (
     load_bundled_model,
     load_model,
 )
+from openmm_neuralmd.simulation.system_files import read_system
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVATED = ROOT.parent / "shared" / "data" / "4g3e"
@@ -78,8 +79,9 @@ def load_system(options: argparse.Namespace) -> tuple[mm.System, Complex]:
         system_file, pdb_file = SOLVATED / "solvated_system.xml.gz", SOLVATED / "solvated_start.pdb.gz"
     if system_file is not None:
         print(f"System: {system_file}")
-        with open_text(system_file) as xml, open_text(pdb_file) as pdb:
-            system, structure = mm.XmlSerializer.deserialize(xml.read()), PDBFile(pdb)
+        system = read_system(system_file)  # runs no code that such a file may hold, as OpenMM's own reader would
+        with open_text(pdb_file) as pdb:
+            structure = PDBFile(pdb)
         return system, Complex.from_topology(structure.topology, structure.positions, options.ligand)
     print("System: the bundled 4G3E in vacuum, Amber14 and GAFF2")
     complex_ = load_bundled_complex()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.errors import InputError
 
 MAX_SEPARATION = 4
@@ -20,6 +21,7 @@ _MAX_ITERATIONS = 20_000  # of the search for bond orders, milliseconds; drugs n
 _LONGEST_MULTIPLE = {2.0: 0.97, 3.0: 0.88}  # in sums of covalent radii: C=C has 0.88, C#C 0.79, C-C 1.01
 
 
+@check_arguments(path=check_path)
 def read_sdf(path: str | Path) -> Any:
     """The first molecule of an SDF or MOL file, hydrogens kept, as an ``rdkit.Chem.Mol``.
 

@@ -16,6 +16,7 @@ from openmm_neuralmd.errors import InputError, NeuralMDError
 from openmm_neuralmd.files import describe_storage_error
 from openmm_neuralmd.options import note_given
 from openmm_neuralmd.signals import Terminated, end_in_order
+from openmm_neuralmd.text import guard_terminal
 
 _BROKEN_PIPE = 141  # 128 and SIGPIPE, as of programs that it ends
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
@@ -45,13 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Ended by Ctrl-C it gives 130, by SIGTERM 143, by SIGHUP 129, and 141 where nobody reads its output any longer.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with guard_terminal():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(words: list[str]) -> int:
     try:
         with end_in_order():
             _check_words(words)
             args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
             args.run(args)
-            sys.stdout.flush()  # here, where a full disk can still be told
+            print(end="", flush=True)  # here, where a full disk can still be told
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes when it ends
         return _BROKEN_PIPE
@@ -75,16 +80,6 @@ def _check_words(words: Sequence[str]) -> None:
             raise InputError("one argument is empty (a shell variable that was never set?)")
         if "\0" in word:
             raise InputError(f"argument {word!r} holds a NUL character: leave it out")
-        if not _is_utf8(word):
-            raise InputError(f"argument {word!a} is not UTF-8 text, which results are written in: rename it")
-
-
-def _is_utf8(word: str) -> bool:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,15 +128,21 @@ def run_info(args: argparse.Namespace) -> None:
 
 def _format_entries(content: dict[str, Any], indent: int = 0) -> list[str]:
     lines = []
-    for key, value in content.items():
+    for name, value in content.items():
+        key = _show(name)
         if isinstance(value, dict):
             lines += [f"{' ' * indent}{key}", *_format_entries(value, indent + 2)]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for k, entry in enumerate(value[:_SHOWN_ENTRIES]):
                 lines += [f"{' ' * indent}{key} {k + 1} of {len(value)}", *_format_entries(entry, indent + 2)]
         else:
-            lines.append(f"{' ' * indent}{key:{max(26 - indent, 1)}} {value}")
+            lines.append(f"{' ' * indent}{key:{max(26 - indent, 1)}} {_show(value)}")
     return lines
+
+
+def _show(value: Any) -> str:
+    """As text, on one line and without what a terminal would obey: a file may say anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def _find(name: str, pattern: str) -> Callable[..., Any]:

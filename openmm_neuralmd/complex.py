@@ -5,7 +5,6 @@ knowing OpenMM.
 """
 
 import io
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -14,6 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from openmm_neuralmd.checks import (
+    an_instance,
+    check_arguments,
+    check_finite,
+    check_path,
+    check_reals,
+    check_text,
+    describe,
+    optional,
+)
 from openmm_neuralmd.chemistry import (
     describe_choice,
     find_constrained_pairs,
@@ -23,22 +32,18 @@ from openmm_neuralmd.chemistry import (
     read_sdf,
 )
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
-from openmm_neuralmd.files import find_format, read_text
+from openmm_neuralmd.files import find_format, read_json, read_text
+from openmm_neuralmd.folders import settle_folder
+from openmm_neuralmd.residues import (
+    RESIDUE_TYPES,
+    UNKNOWN_RESIDUE,
+    describe_residue,
+    get_parent_residue,
+    select_residue,
+)
 from openmm_neuralmd.shape import compute_superposed_rmsd, idealize_geometry
 
-RESIDUE_TYPES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
-UNKNOWN_RESIDUE = len(RESIDUE_TYPES)
-N_RESIDUE_TYPES = len(RESIDUE_TYPES) + 1
-_PARENT_RESIDUE = {
-    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS",
-    "CYX": "CYS", "CYM": "CYS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG", "TYM": "TYR", "MSE": "MET",
-    "HISA": "HIS", "HISB": "HIS", "HISD": "HIS", "HISE": "HIS", "HISH": "HIS", "HIS1": "HIS", "HIS2": "HIS",
-    "CYSH": "CYS", "CYS1": "CYS", "CYS2": "CYS", "ASPH": "ASP", "ASPP": "ASP", "GLUH": "GLU", "GLUP": "GLU",
-    "LYSH": "LYS", "LSN": "LYS",
-}  # fmt: skip
-_WATER_AND_IONS = frozenset("HOH WAT SOL TIP3 NA CL K MG CA ZN NA+ CL- K+ LI CS RB BR IOD".split())
 _NONMETALS = frozenset("H B C N O F Si P S Cl As Se Br Te I".split())
-_CAPS = frozenset(("ACE", "NME", "NMA", "NH2"))
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 _SHORTEST_BOND_NM = 0.05
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
@@ -126,29 +131,31 @@ class Complex:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
+    @check_arguments(ligand=check_text, sdf=optional(check_path))
     def from_topology(cls, topology: Any, positions: Any, ligand: str, *, sdf: str | Path | None = None) -> "Complex":
         """Find the ligand and the protein in an OpenMM topology.
 
         Args:
             topology: ``openmm.app.Topology``; the ligand needs its bonds, here or in ``sdf``.
-            positions: Of all atoms, an OpenMM quantity or array [nm], (n_atoms, 3); molecules whole.
+            positions: Of all atoms, an OpenMM quantity of any length or an array [nm], (n_atoms, 3); molecules whole.
+                Double or single precision: half precision has too few digits and is refused.
             ligand: Residue name, ``NAME:CHAIN`` or ``NAME:CHAIN:NUMBER``.
             sdf: File with the ligand's bonds and ideal geometry; heavy atoms in the topology's order, or in any
                 order where the topology has the ligand's bonds.
 
         Raises:
-            InputError: If the ligand is absent or ambiguous, has no bonds or is not one molecule, or there is no
-                protein.
+            InputError: If an argument cannot be used, the ligand is absent or ambiguous, has no bonds or is not one
+                molecule, or there is no protein.
             TopologyMismatchError: If ``sdf`` holds another molecule or atom order, or the counts differ.
         """
-        xyz = _as_nanometers(positions)
+        _check_topology(topology)
+        xyz = check_reals("positions", strip_unit("positions", positions), unit="nm")
         if xyz.shape != (topology.getNumAtoms(), 3):
             raise TopologyMismatchError(
                 f"positions have shape {xyz.shape}, the topology has {topology.getNumAtoms()} atoms: "
                 "give one (x, y, z) for each atom of this topology"
             )
-        if not np.isfinite(xyz).all():
-            raise InputError("positions hold NaN or infinity: give finite coordinates")
+        check_finite("positions", xyz)
         residue = select_residue(topology, ligand)
         notes: list[str] = []
         built = _build_ligand(topology, residue, xyz, sdf, notes)
@@ -156,11 +163,22 @@ class Complex:
 
     def with_ligand_positions(self, positions: np.ndarray) -> "Complex":
         """The same complex with the ligand's heavy atoms elsewhere [nm], (n_atoms, 3); pocket and pose unchanged."""
+        xyz = check_finite("positions", check_reals("positions", strip_unit("positions", positions), unit="nm"))
+        if xyz.shape != (self.ligand.n_atoms, 3):
+            raise TopologyMismatchError(
+                f"positions have shape {xyz.shape}, ligand {self.ligand.name} has {self.ligand.n_atoms} heavy atoms: "
+                "give one (x, y, z) for each"
+            )
         moved = self.positions.copy()
-        moved[self.ligand.atom_indices] = positions
+        moved[self.ligand.atom_indices] = xyz
         return replace(self, positions=moved)
 
 
+A_COMPLEX = an_instance(Complex, of="a Complex, such as load_complex(...) or load_bundled_complex()")
+"""Checker of a complex."""
+
+
+@check_arguments(path=check_path)
 def read_pdb(path: str | Path) -> Any:
     """A PDB or PDBx/mmCIF file, perhaps gzipped, as ``openmm.app.PDBFile`` or ``PDBxFile``.
 
@@ -191,6 +209,7 @@ def read_pdb(path: str | Path) -> Any:
     return structure
 
 
+@check_arguments(pdb=check_path, ligand=check_text, sdf=optional(check_path))
 def load_complex(pdb: str | Path, ligand: str, *, sdf: str | Path | None = None) -> Complex:
     """Read a complex from a PDB or PDBx/mmCIF file, perhaps gzipped (hydrogens welcome, waters ignored).
 
@@ -212,18 +231,21 @@ def load_bundled_complex() -> Complex:
         return replace(load_complex(pdb, "0WC", sdf=sdf), source="bundled 4G3E")
 
 
+@check_arguments(path=check_path)
 def check_source(path: str | Path) -> None:
     """InputError where there is nothing to read a complex from."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file or folder; give a complex, or none for the bundled 4G3E")
 
 
+@check_arguments(path=check_path)
 def is_prepared(path: str | Path) -> bool:
     """Whether a path is a folder, or the ``complex.pdb`` in one, that ``neuralmd prepare`` wrote."""
     path = Path(path)
     return path.is_dir() or (path.name == PREPARED_FILES[0] and path.with_name(PREPARED_FILES[-1]).is_file())
 
 
+@check_arguments(path=check_path)
 def load_prepared_complex(path: str | Path) -> Complex:
     """What ``neuralmd prepare`` wrote: its folder, or the ``complex.pdb`` in it.
 
@@ -231,70 +253,41 @@ def load_prepared_complex(path: str | Path) -> Complex:
         InputError: If the folder does not hold all of ``PREPARED_FILES``, or they cannot be read.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    settle_folder(folder)
     missing = [name for name in PREPARED_FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: no {', '.join(missing)}; give a folder that `neuralmd prepare` wrote")
     pdb, sdf, protocol = (folder / name for name in PREPARED_FILES)
-    try:
-        content = json.loads(protocol.read_text())
-        ligand, source = str(content["ligand_selection"]), str(content["source"]["file"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{protocol}: damaged ({describe_error(error)}); run `neuralmd prepare` again") from error
+    content = read_json(protocol, "run `neuralmd prepare` again")
+    ligand, origin = content.get("ligand_selection"), content.get("source")
+    source = origin.get("file") if isinstance(origin, dict) else None
+    if not isinstance(ligand, str) or not isinstance(source, str):
+        raise InputError(f"{protocol}: damaged, it names no ligand or source; run `neuralmd prepare` again")
     return replace(load_complex(pdb, ligand, sdf=sdf), source=f"{pdb} (prepared from {source})")
 
 
-def _as_nanometers(positions: Any) -> np.ndarray:
-    if hasattr(positions, "value_in_unit"):
-        from openmm import unit
-
-        positions = positions.value_in_unit(unit.nanometer)
-    return np.array(positions, dtype=np.float64)
-
-
-def describe_residue(residue: Any) -> str:
-    """NAME:CHAIN:NUMBER of a residue of an OpenMM topology."""
-    return f"{residue.name}:{residue.chain.id}:{residue.id}"
-
-
-def select_residue(topology: Any, selection: str) -> Any:
-    """The residue of an OpenMM topology that NAME, NAME:CHAIN or NAME:CHAIN:NUMBER names.
+def strip_unit(name: str, values: Any, *, unit: str = "nm") -> Any:
+    """The numbers of an OpenMM quantity in nm or nm/ps; what is no quantity comes back as it is.
 
     Raises:
-        InputError: If there is none or several; the message lists what could be the ligand.
+        InputError: If it is a quantity of something else.
     """
-    name, *place = selection.split(":")
-    if len(place) > 2:
-        raise InputError(f"ligand {selection!r}: give NAME, NAME:CHAIN or NAME:CHAIN:NUMBER")
-    candidates = [r for r in topology.residues() if not is_reserved_name(r.name)]
-    if is_reserved_name(name):
-        raise InputError(
-            f"ligand {selection!r}: {name} is the name of an amino acid, cap, water or ion; rename the ligand's residue"
-        )
-    found = [r for r in topology.residues() if r.name == name]
-    for attribute, wanted in zip((lambda r: r.chain.id, lambda r: r.id), place, strict=False):
-        found = [r for r in found if attribute(r) == wanted]
-    if not found:
-        listing = ", ".join(describe_residue(r) for r in candidates[:12]) or "no residue that could be a ligand"
-        raise InputError(f"ligand {selection!r} not found; the structure holds {listing}")
-    if len(found) > 1:
-        names = [describe_residue(r) for r in found]
-        remedy = "give each a chain or number of its own" if len(place) == 2 else "choose one as NAME:CHAIN:NUMBER"
-        raise InputError(f"ligand {selection!r} found {len(found)} times ({', '.join(names[:12])}); {remedy}")
-    return found[0]
+    if not hasattr(values, "value_in_unit"):
+        return values
+    from openmm.unit import nanometer, picosecond
+
+    try:
+        return values.value_in_unit({"nm": nanometer, "nm/ps": nanometer / picosecond}[unit])
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{name} are in {getattr(values, 'unit', 'no unit')}; give {unit}") from error
 
 
-def is_reserved_name(name: str) -> bool:
-    """Whether a residue name is that of an amino acid, a cap, water or an ion, and so cannot be a ligand's."""
-    name = name.upper()
-    return get_parent_residue(name) in RESIDUE_TYPES or name in _WATER_AND_IONS or name in _CAPS
+def _check_topology(topology: Any) -> None:
+    from openmm.app import Topology
 
-
-def get_parent_residue(name: str) -> str:
-    """The amino acid behind a protonation state (HIE: HIS) or Amber's chain end (NALA: ALA), or the name itself."""
-    upper = name.upper()
-    if len(upper) == 4 and upper[0] in "NC" and (upper[1:] in RESIDUE_TYPES or upper[1:] in _PARENT_RESIDUE):
-        upper = upper[1:]
-    return upper if upper in RESIDUE_TYPES else _PARENT_RESIDUE.get(upper, name)
+    if not isinstance(topology, Topology):
+        advice = "topology.to_openmm() of this one" if hasattr(topology, "to_openmm") else "PDBFile(...).topology"
+        raise InputError(f"topology is {describe(topology)}; give an openmm.app.Topology, such as {advice}")
 
 
 def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path | None, notes: list[str]) -> Ligand:
@@ -384,7 +377,7 @@ def _read_bonds(
 def _measure(topology: Any, vector: np.ndarray) -> float:
     """Length [nm] of the shortest image of a vector in the topology's box, if it has one."""
     vectors = topology.getPeriodicBoxVectors()
-    box = () if vectors is None else _as_nanometers(vectors)[::-1]
+    box = () if vectors is None else np.array(strip_unit("box", vectors), dtype=np.float64)[::-1]
     for k, side in zip((2, 1, 0), box, strict=False):
         vector = vector - np.round(vector[k] / side[k]) * side
     return float(np.linalg.norm(vector))

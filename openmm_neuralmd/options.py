@@ -5,19 +5,17 @@ The functions of the package check their own arguments and name those; here each
 
 import argparse
 import math
-import os
 import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from openmm_neuralmd.checks import MOST_THREADS
 from openmm_neuralmd.errors import InputError
 
 LARGEST_COUNT = 2**31 - 1
 """What file headers and libraries written in C count with."""
 LARGEST_SEED = 2**64 - 1
-MOST_THREADS = max(128, 4 * (os.cpu_count() or 1))
-"""More help nothing, and libraries end the process where they cannot start so many."""
 LONGEST_PS = 1e9
 """A millisecond; no trajectory is as long."""
 _TINY = 1e-6

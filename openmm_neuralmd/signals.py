@@ -29,8 +29,19 @@ def _stop(number: int, _: FrameType | None) -> None:
 @contextmanager
 def end_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end what runs within as Ctrl-C does, tidying up, where nobody else handles them."""
-    with _handle(_stop):
-        yield
+    asked: list[int] = []
+
+    def stop(number: int, stack: FrameType | None) -> None:
+        asked.append(number)
+        _stop(number, stack)
+
+    with _handle(stop):
+        try:
+            yield
+        except Exception:
+            if asked:  # what was raised then has become something else on its way, as it does while modules are loaded
+                _stop(asked[0], None)
+            raise
 
 
 @contextmanager

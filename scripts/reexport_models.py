@@ -3,8 +3,7 @@
 
     python scripts/reexport_models.py MODEL.pt...
 
-A model file holds compiled code beside its weights, so a file that was made before the networks became faster stays
-slow until it is written again.
+A model file holds compiled code beside its weights, for others to run; this package compiles its own.
 """
 
 import sys

@@ -7,11 +7,12 @@ import numpy as np
 import openmm as mm
 import torch
 from openmm import Vec3, unit
-from openmm.app import Element, Topology
+from openmm.app import Element, Modeller, PDBFile, Topology
 from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch import Tensor
 
+from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
@@ -153,3 +154,40 @@ def displace(positions: np.ndarray, rms: float, *, seed: int) -> np.ndarray:
 def fit_order(steps: np.ndarray, errors: np.ndarray) -> float:
     """Slope of log error against log step."""
     return float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
+
+
+LOOPS = ((410, 416), (469, 475))
+"""Residues of NIK: the glycine-rich loop and the hinge."""
+
+
+def write_pocket(path: Path) -> Path:
+    """PDB file of the bundled ligand and both loops, capped with ACE and NME made of the next residues' atoms."""
+    pdb = PDBFile(str(get_bundled_path("complex.pdb")))
+    xyz = np.array(pdb.positions.value_in_unit(unit.nanometer))
+    residues = {int(r.id): r for r in pdb.topology.residues() if r.name not in ("0WC", "ACE", "NME")}
+    topology, positions, copies = Topology(), [], {}
+
+    def add(residue: object, chain: object, name: str, names: dict[str, str]) -> None:
+        new = topology.addResidue(name, chain, residue.id)
+        for atom in residue.atoms():
+            if atom.name in names:
+                copies[atom.index] = topology.addAtom(names[atom.name], atom.element, new)
+                positions.append(xyz[atom.index])
+
+    for letter, (first, last) in zip("AB", LOOPS, strict=True):
+        chain = topology.addChain(letter)
+        add(residues[first - 1], chain, "ACE", {"C": "C", "O": "O", "CA": "CH3"})
+        for k in range(first, last + 1):
+            add(residues[k], chain, residues[k].name, {a.name: a.name for a in residues[k].atoms()})
+        add(residues[last + 1], chain, "NME", {"N": "N", "H": "H", "CA": "C"})
+    ligand = next(r for r in pdb.topology.residues() if r.name == "0WC")
+    add(ligand, topology.addChain("L"), "0WC", {a.name: a.name for a in ligand.atoms()})
+    topology.createStandardBonds()
+    for first, second in pdb.topology.bonds():
+        if first.residue is ligand:
+            topology.addBond(copies[first.index], copies[second.index])
+    modeller = Modeller(topology, np.array(positions) * unit.nanometer)
+    modeller.addHydrogens(platform=mm.Platform.getPlatformByName("CPU"))
+    with path.open("w") as file:
+        PDBFile.writeFile(modeller.topology, modeller.positions, file, keepIds=True)
+    return path

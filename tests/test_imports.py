@@ -10,8 +10,8 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 LEVELS = {
-    **dict.fromkeys(("units", "errors", "files", "folders", "signals", "options"), 0),
-    **dict.fromkeys(("chemistry", "geometry", "shape", "complex"), 1),
+    **dict.fromkeys(("units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
+    **dict.fromkeys(("chemistry", "geometry", "residues", "shape", "complex"), 1),
     **dict.fromkeys(("models", "solvers", "analysis"), 2),
     **dict.fromkeys(("data", "preparation", "simulation"), 3),
     **dict.fromkeys(("training", "reference"), 4),

@@ -4,11 +4,11 @@ import argparse
 
 import pytest
 
+from openmm_neuralmd.checks import MOST_THREADS
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import check_output_file, check_plain_file, check_writable
 from openmm_neuralmd.options import (
     LARGEST_SEED,
-    MOST_THREADS,
     interval,
     list_given,
     note_given,

@@ -42,6 +42,16 @@ def test_it_acts_at_once_and_tidies_up(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", REQUESTS)
+def test_code_that_makes_another_error_of_it(number: signal.Signals) -> None:
+    class Field:
+        def __set_name__(self, *_: object) -> None:
+            send(number)
+
+    with pytest.raises(MEANINGS[number]), end_in_order():
+        type("Owner", (), {"field": Field()})
+
+
+@pytest.mark.parametrize("number", REQUESTS)
 @pytest.mark.parametrize("in_order", [True, False])
 def test_it_is_held_back(number: signal.Signals, in_order: bool) -> None:
     reached = []

@@ -20,14 +20,25 @@ from openmm_neuralmd.analysis.scenes import write_scenes
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.checks import (
+    a_choice,
+    a_count,
+    a_sequence,
+    an_instance,
+    check_arguments,
+    check_path,
+    check_text,
+    optional,
+)
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
 from openmm_neuralmd.options import interval, list_given, refuse_twice, refuse_unused
+from openmm_neuralmd.text import check_label, clean_text
 
 _SECONDS_PER_DAY = 86400.0
-_LONGEST_LABEL = 80  # characters; tables and legends have no room for more
+_A_SERIES = an_instance(TrajectoryFile, of="an opened trajectory, open_run(...) or open_trajectory(...)")
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +78,9 @@ def run_compare(
 ) -> None:
     """Compare a run with references and write the report; with energies where there is a model for them."""
     check_writable(args.out)
-    _check_options(args)
-    run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=args.label, option="--run-top")
+    label = check_label(args.label, "--label")
+    _check_options(args, label)
+    run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=label, option="--run-top")
     references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
     comparison, speeds = compare_files(
         run,
@@ -98,30 +110,23 @@ def run_compare(
     print(f"VMD     cd {folder} && vmd -e view.vmd")
 
 
-def _check_options(args: argparse.Namespace) -> None:
-    """Raise InputError for options without effect, references given twice, and a label that cannot stand."""
+def _check_options(args: argparse.Namespace, label: str) -> None:
+    """Raise InputError for options without effect, references given twice, and a label that something else has."""
     if args.run_path.is_dir():
         refuse_unused(args, ("--run-top", "--run-interval"), f"with the run directory {args.run_path}")
     if all((path / "topology.pdb").is_file() for path in args.reference):
         where = "with run directories as --reference" if args.reference else "without --reference"
         refuse_unused(args, ("--top", "--interval"), where)
     refuse_twice("--reference", args.reference, "and would count as two replicas")
-    _check_label(args.label)
-    names = [_label_reference(path) for path in args.reference] or REPLICAS
-    if list_given(args, "--label") and args.label in names:
-        raise InputError(f"--label {args.label}: a reference is called so too; choose another")
-
-
-def _check_label(label: str) -> None:
     if label in RESERVED_LABELS:
         raise InputError(f"--label {label}: the report uses this name itself; choose another")
-    if not label.strip() or not label.isprintable() or len(label) > _LONGEST_LABEL:
-        shown = label if len(label) <= _LONGEST_LABEL else f"{label[:20]}..."
-        raise InputError(f"--label {shown!r}: give a name of one line and 1 to {_LONGEST_LABEL} characters")
+    names = [_label_reference(path) for path in args.reference] or REPLICAS
+    if list_given(args, "--label") and label in names:
+        raise InputError(f"--label {label}: a reference is called so too; choose another")
 
 
 def _label_reference(path: Path) -> str:
-    return path.name if path.is_dir() else path.stem
+    return clean_text(path.name if path.is_dir() else path.stem)
 
 
 def open_series(
@@ -161,6 +166,14 @@ def open_references(
     return files
 
 
+@check_arguments(
+    run=_A_SERIES,
+    references=a_sequence(_A_SERIES, of="trajectories"),
+    ligand=optional(check_text),
+    sdf=optional(check_path),
+    superpose_on=a_choice(SUPERPOSITIONS),
+    energy_frames=a_count(least=2),
+)
 def compare_files(
     run: TrajectoryFile,
     references: Sequence[TrajectoryFile],
@@ -209,6 +222,7 @@ def compare_files(
     return comparison, speeds
 
 
+@check_arguments(comparison=an_instance(Comparison, of="a Comparison, compare_files(...)[0]"), out=check_path)
 def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
     """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
     check_writable(out)

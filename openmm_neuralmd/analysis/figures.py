@@ -1,5 +1,6 @@
 """Figures of a comparison; each function returns a matplotlib figure, or SVG text from RDKit."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,28 @@ from openmm_neuralmd.analysis.fluctuations import (
 from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.plots import ANGSTROM, FAINT, INK, draw_overview, finish_axes, get_color, make_figure
+from openmm_neuralmd.analysis.plots import (
+    ANGSTROM,
+    FAINT,
+    INK,
+    MAX_LABEL,
+    MAX_NAME,
+    add_legend,
+    add_page_legend,
+    draw_overview,
+    finish_axes,
+    get_color,
+    make_figure,
+)
 from openmm_neuralmd.analysis.properties import AUTOCORRELATION_SHARE
+from openmm_neuralmd.text import shorten
 
 N_DISTANCES = 6
 MAX_SHOWN_FRAMES = 5000
 """In distributions; more would not change a histogram to the eye."""
 CONTACT_COLORS = LinearSegmentedColormap.from_list("contacts", ["#f1f3f7", "#8fb3d1", "#c8553d"])
 _TIME_COLUMNS = 200
+_TITLE_COLUMNS = 60  # of text in the titles of panels side by side
 
 
 def draw_motion(comparison: Comparison) -> Figure:
@@ -42,24 +57,26 @@ def draw_memory(comparison: Comparison) -> Figure:
     """Sliding RMSF over time, and the autocorrelation of the displacement from the mean."""
     figure = make_figure(10.0, 3.4)
     left, right = figure.subplots(1, 2)
+    lines = []
     for k, o in enumerate(comparison.aligned):
         if o.n_frames >= SLIDING_WINDOW:
             rmsf = ANGSTROM * compute_sliding_rmsf(o.positions)
             times = o.times[SLIDING_WINDOW // 2 :][: len(rmsf)] / 1000.0
-            left.plot(
+            lines += left.plot(
                 times,
                 rmsf,
                 color=get_color(k),
                 linewidth=1.4,
                 zorder=4 - k,
-                label=f"{o.label}, every {o.interval:g} ps",
+                label=f"{shorten(o.label, MAX_LABEL)}, every {o.interval:g} ps",
             )
         curve = compute_autocorrelation(o.positions, o.n_frames // AUTOCORRELATION_SHARE)
         right.plot(o.interval * np.arange(len(curve)), curve, color=get_color(k), linewidth=1.4, zorder=4 - k)
     left.set(xlabel="time [ns]", ylabel="RMSF of 5 snapshots [\u00c5]")
     left.set_ylim(bottom=0.0)
     left.set_title("RMSF-Ligand, sliding over five snapshots", loc="left", fontsize=11, color=INK)
-    left.legend(frameon=False, fontsize=8)
+    if lines:
+        add_legend(left, lines, [str(line.get_label()) for line in lines], fontsize=8)
     right.axhline(0.0, color="#8d99ae", linewidth=0.8)
     right.set(xlabel="lag [ps]", ylabel="autocorrelation")
     right.set_title("Memory of the displacement from the mean", loc="left", fontsize=11, color=INK)
@@ -78,7 +95,7 @@ def draw_distances(comparison: Comparison) -> Figure:
     for axes, pair in zip(figure.subplots(2, 3).ravel(), chosen, strict=False):
         a, b = ligand.pairs[pair]
         _draw_shares(axes, [d[:, pair] for d in distances])
-        axes.set_title(f"{ligand.atom_names[a]} \u2013 {ligand.atom_names[b]}", loc="left", fontsize=10, color=INK)
+        axes.set_title(_join_names(ligand, [a, b]), loc="left", fontsize=10, color=INK)
         axes.set_xlabel("distance [\u00c5]")
     figure.suptitle(
         "The pair distances that differ most from the first reference", x=0.01, ha="left", fontsize=11, color=INK
@@ -103,7 +120,7 @@ def draw_torsions(comparison: Comparison) -> Figure | None:
             continue
         _draw_shares(axes, [a[:, k] for a in angles], np.linspace(-180.0, 180.0, 37))
         axes.set(xlim=(-180, 180), xticks=[-180, -90, 0, 90, 180], xlabel="angle [\u00b0]")
-        axes.set_title(" \u2013 ".join(ligand.atom_names[i] for i in quadruples[k]), loc="left", fontsize=10, color=INK)
+        axes.set_title(_join_names(ligand, quadruples[k]), loc="left", fontsize=10, color=INK)
     figure.suptitle("Torsions about rotatable bonds", x=0.01, ha="left", fontsize=11, color=INK)
     return figure
 
@@ -117,7 +134,7 @@ def draw_contacts(comparison: Comparison) -> Figure | None:
     if not series:
         return None
     ever = np.any([_get(o.contacts).any(axis=0) for o in series], axis=0)
-    labels = [label for label, kept in zip(comparison.site.pocket_labels, ever, strict=True) if kept]
+    labels = [shorten(s, MAX_NAME) for s, kept in zip(comparison.site.pocket_labels, ever, strict=True) if kept]
     figure = make_figure(10.0, 1.1 + 0.19 * len(labels))
     ratios = [max(0.6, o.times[-1] / max(s.times[-1] for s in series)) for o in series]
     grid = figure.subplots(1, len(series), sharey=True, squeeze=False, width_ratios=ratios)[0]
@@ -129,7 +146,8 @@ def draw_contacts(comparison: Comparison) -> Figure | None:
         image = axes.imshow(
             shares.T, aspect="auto", extent=extent, vmin=0.0, vmax=2.0, cmap=CONTACT_COLORS, interpolation="nearest"
         )
-        axes.set_title(o.label, loc="left", fontsize=11, color=get_color(k))
+        title = shorten(o.label, max(MAX_NAME, _TITLE_COLUMNS // len(series)))
+        axes.set_title(title, loc="left", fontsize=11, color=get_color(k))
         axes.set_xlabel("time [ns]")
         axes.tick_params(labelsize=8, colors=INK)
         if k == 0:
@@ -152,7 +170,7 @@ def draw_occupancies(comparison: Comparison) -> Figure | None:
     figure = make_figure(10.0, 2.7 * len(panels))
     for axes, (title, known) in zip(figure.subplots(len(panels), 1, squeeze=False).ravel(), panels, strict=True):
         ever = np.any([values.mean(axis=0) > 0.02 for _, _, values in known], axis=0)
-        labels = [label for label, kept in zip(comparison.site.pocket_labels, ever, strict=True) if kept]
+        labels = [shorten(s, MAX_NAME) for s, kept in zip(comparison.site.pocket_labels, ever, strict=True) if kept]
         width = 0.8 / len(known)
         for place, (k, _, values) in enumerate(known):
             left = np.arange(len(labels)) + (place - (len(known) - 1) / 2) * width
@@ -183,9 +201,9 @@ def draw_energies(comparison: Comparison) -> Figure | None:
             axes.axvline(still[0], color=INK, linestyle="--", linewidth=1.2)
         axes.set_xlabel("energy [kJ/mol]")
         axes.set_title(title, loc="left", fontsize=11, color=INK)
-    handles = [Line2D([], [], color=get_color(k), label=label) for k, label, _ in panels[-1][1]]
+    handles = [Line2D([], [], color=get_color(k), label=shorten(label, MAX_LABEL)) for k, label, _ in panels[-1][1]]
     handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="frozen"))
-    figure.legend(handles=handles, frameon=False, fontsize=9, ncols=len(handles), loc="outside upper right")
+    add_page_legend(figure, handles, fontsize=9, loc="outside upper right")
     return figure
 
 
@@ -254,6 +272,10 @@ def build_drawing(ligand: LigandGraph) -> Chem.Mol:
             bond.GetEndAtom().SetIsAromatic(True)
     rdDepictor.Compute2DCoords(molecule)
     return molecule.GetMol()
+
+
+def _join_names(ligand: LigandGraph, atoms: Iterable[int]) -> str:
+    return " \u2013 ".join(shorten(ligand.atom_names[i], MAX_NAME) for i in atoms)
 
 
 def _thin_series(comparison: Comparison) -> list[np.ndarray]:

@@ -1,26 +1,43 @@
 """Figures. Matplotlib's object interface only: no display, no global state."""
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import open_run
+from openmm_neuralmd.checks import a_choice, check_arguments, check_path
+from openmm_neuralmd.files import write_whole
+from openmm_neuralmd.text import clean_text, shorten
 
 RUN_COLOR = "#d1495b"
 REFERENCE_COLORS = ("#30638e", "#3aa6a0", "#8e7dbe", "#a67c52")
 INK, FAINT = "#2b2d42", "#d9dce3"
 ANGSTROM = 10.0
+MAX_LABEL, MAX_NAME = 40, 12
+"""Columns of a label and of the name of an atom or residue in a figure; more would leave no place for the data."""
+_LEGEND_COLUMNS, _HANDLE_COLUMNS = 125, 6  # of text in the width of a page, and beside each text
+_PLAIN: Any = {"text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False}
 
 
+@check_arguments(run_dir=check_path, path=check_path, superpose_on=a_choice(SUPERPOSITIONS))
 def write_overview(run_dir: str | Path, path: str | Path, *, superpose_on: str = "pocket") -> Path:
     """Draw a run beside the bundled replicas (where it is of the bundled complex): RMSD over time, RMSF per atom.
 
@@ -38,7 +55,8 @@ def write_overview(run_dir: str | Path, path: str | Path, *, superpose_on: str =
     file = open_run(run_dir, label="NeuralMD")
     site, replicas = load_run_context(file)
     figure = draw_overview([observe(f, site, superpose_on=superpose_on) for f in (file, *replicas)], site)
-    figure.savefig(path, dpi=150)
+    with write_whole(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=150)
     return Path(path)
 
 
@@ -48,22 +66,62 @@ def draw_overview(observations: list[Observation], site: BindingSite) -> Figure:
     axes = figure.subplot_mosaic(
         [["rmsd", "shares"], ["rmsf", "rmsf"]], width_ratios=[5.2, 1.0], height_ratios=[1.15, 1.0]
     )
-    draw_rmsd(axes["rmsd"], observations, site.pose)
+    lines = draw_rmsd(axes["rmsd"], observations, site.pose)
     draw_rmsd_distribution(axes["shares"], observations, site.pose)
     axes["shares"].sharey(axes["rmsd"])
     axes["shares"].tick_params(labelleft=False)
     draw_rmsf(axes["rmsf"], observations, site.ligand)
-    figure.legend(
-        *axes["rmsd"].get_legend_handles_labels(), frameon=False, ncols=len(observations), loc="outside upper left"
-    )
+    add_page_legend(figure, lines, loc="outside upper left")
     return figure
 
 
 def make_figure(width: float, height: float) -> Figure:
     """An empty figure [inch] with a canvas that needs no display."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = PlainFigure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+class PlainFigure(Figure):
+    """A figure in which every text is only text.
+
+    No dollar sign or backslash makes mathematics or calls LaTeX, whatever the user's matplotlibrc says, and letters
+    that the font lacks are drawn as boxes without a warning.
+    """
+
+    def add_subplot(self, *args: Any, **options: Any) -> Any:
+        """As matplotlib's; what writes the numbers on its axes is made with it."""
+        with matplotlib.rc_context(_PLAIN):
+            return super().add_subplot(*args, **options)
+
+    def colorbar(self, *args: Any, **options: Any) -> Colorbar:
+        """Likewise."""
+        with matplotlib.rc_context(_PLAIN):
+            return super().colorbar(*args, **options)
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Likewise; everything that is saved comes through here."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+            text.set_usetex(False)
+        with matplotlib.rc_context(_PLAIN), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing|Matplotlib currently does not support")
+            super().draw(renderer)
+
+
+def add_legend(owner: Axes | Figure, handles: Sequence[Artist], labels: Sequence[str], **options: Any) -> None:
+    """A legend that shows every label as it is; matplotlib leaves out those that begin with an underscore."""
+    legend = owner.legend(handles, [f"series {k}" for k in range(len(labels))], frameon=False, **options)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_text(clean_text(label))
+
+
+def add_page_legend(figure: Figure, handles: Sequence[Artist], **options: Any) -> None:
+    """The legend of a whole figure, in one row where the labels of the handles have the place."""
+    labels = [str(h.get_label()) for h in handles]
+    widths = [len(label) + _HANDLE_COLUMNS for label in labels]
+    n_columns = len(labels) if sum(widths) <= _LEGEND_COLUMNS else max(1, _LEGEND_COLUMNS // max(widths))
+    add_legend(figure, handles, labels, ncols=n_columns, **options)
 
 
 def get_color(index: int) -> str:
@@ -71,16 +129,21 @@ def get_color(index: int) -> str:
     return RUN_COLOR if index == 0 else REFERENCE_COLORS[(index - 1) % len(REFERENCE_COLORS)]
 
 
-def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> None:
-    """Ligand RMSD to the starting pose over time; finer series also at the first one's interval, in full strength."""
+def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> list[Line2D]:
+    """Ligand RMSD to the starting pose over time; finer series also at the first one's interval, in full strength.
+
+    Returns:
+        The line of each series, labelled.
+    """
+    lines = []
     for k, o in enumerate(observations):
         rmsd = ANGSTROM * compute_rmsd(o.positions, pose)
         stride = max(1, round(observations[0].interval / o.interval))
-        label = f"{o.label} (mean {rmsd.mean():.2f} \N{ANGSTROM SIGN})"
+        label = f"{shorten(o.label, MAX_LABEL)} (mean {rmsd.mean():.2f} \N{ANGSTROM SIGN})"
         if stride > 1:
             axes.plot(o.times / 1000.0, rmsd, linewidth=0.6, alpha=0.35, color=get_color(k), zorder=1)
         kept = slice(stride - 1, None, stride)
-        axes.plot(
+        lines += axes.plot(
             o.times[kept] / 1000.0,
             rmsd[kept],
             linewidth=1.5,
@@ -95,6 +158,7 @@ def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> 
     title = f"Pose, every {observations[0].interval:g} ps" + (f" (faint: every {', '.join(faint)})" if faint else "")
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     finish_axes(axes)
+    return lines
 
 
 def draw_rmsd_distribution(axes: Axes, observations: list[Observation], pose: np.ndarray) -> None:
@@ -120,7 +184,7 @@ def draw_rmsf(axes: Axes, observations: list[Observation], ligand: LigandGraph) 
             axes.bar(places, rmsf, width=0.72, alpha=0.85, color=get_color(k), zorder=2)
         else:
             axes.plot(places, rmsf, "o-", markersize=4.5, linewidth=1.2, color=get_color(k), zorder=3)
-    axes.set_xticks(places, ligand.atom_names, rotation=90, fontsize=9)
+    axes.set_xticks(places, [shorten(name, MAX_NAME) for name in ligand.atom_names], rotation=90, fontsize=9)
     axes.set(xlim=(-0.7, ligand.n_atoms - 0.3), ylabel="RMSF [\N{ANGSTROM SIGN}]")
     axes.set_ylim(bottom=0.0)
     axes.set_title("Fluctuation of each heavy atom about its mean place", loc="left", fontsize=11, color=INK)

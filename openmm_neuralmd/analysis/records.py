@@ -13,6 +13,7 @@ from openmm_neuralmd.analysis.comparison import CLOSE_RATIO, Comparison, describ
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Energies
+from openmm_neuralmd.text import clean_texts
 
 SCHEMA = 1
 _ENERGY_COLUMNS = (
@@ -70,7 +71,7 @@ def collect_metrics(comparison: Comparison, speeds: dict[str, float]) -> dict[st
         "energies": _summarise_energies(comparison),
         "notes": list(comparison.notes),
     }
-    return _replace_nan(content)
+    return clean_texts(_replace_nan(content))
 
 
 def _summarise_energies(comparison: Comparison) -> dict[str, Any] | None:
@@ -162,8 +163,8 @@ def write_records(comparison: Comparison, folder: str | Path, *, speeds: dict[st
 def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(head)
-        writer.writerows(rows)
+        writer.writerow(clean_texts(head))
+        writer.writerows(map(clean_texts, rows))
     return path
 
 

@@ -1,8 +1,8 @@
 """One self-contained page: verdicts, figures and a 3D view of a run beside its references."""
 
 import base64
+import html
 import io
-from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -20,7 +20,10 @@ from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
 from openmm_neuralmd.analysis.ligand import describe_formula
 from openmm_neuralmd.analysis.plots import ANGSTROM, get_color
 from openmm_neuralmd.analysis.viewer import dump_script, pack_trajectory
+from openmm_neuralmd.text import clean_text, shorten
 
+MAX_HEAD = 40
+"""Columns of a label in a table or above a picture; the title has the whole of it."""
 _CLASSES = {CLOSE: "close", WORSE: "worse", BROKEN: "broken"}
 _PATH_COLUMNS = (
     ("mae_nm", "MAE [\u00c5]", ANGSTROM),
@@ -91,7 +94,7 @@ def _section(title: str, content: str) -> str:
 
 def _tabulate_judgements(comparison: Comparison) -> str:
     yardstick = "between MD replicas" if comparison.has_replicas else "between halves of MD"
-    head = ["Property", f"{escape(comparison.run.label)} to MD", yardstick, "frozen ligand to MD", "Verdict"]
+    head = ["Property", f"{_head(comparison.run.label)} to MD", yardstick, "frozen ligand to MD", "Verdict"]
     rows = [_format_judgement(j) for j in comparison.judgements]
     return (
         _table(head, rows, numbers=(1, 2, 3))
@@ -117,7 +120,7 @@ def _tabulate_integrity(comparison: Comparison) -> str:
         values = [_format(check.values[label]) for label in labels]
         rows.append([escape(check.title), *values, f"{badge}<small>{escape(check.remark)}</small>"])
     return (
-        _table(["Check", *map(escape, labels), "Verdict"], rows, numbers=range(1, len(labels) + 1))
+        _table(["Check", *map(_head, labels), "Verdict"], rows, numbers=range(1, len(labels) + 1))
         + '<p class="note">Bonds and angles are measured from their mean in the first reference. A frozen ligand '
         "passes all of these, so passing is no merit; failing is a fault.</p>"
     )
@@ -130,7 +133,7 @@ def _describe_energies(comparison: Comparison) -> str:
     head = ["[kJ/mol]", "snapshots", "interaction", "Coulomb", "Lennard-Jones", "strain", "moved [\u00c5]"]
     rows = [
         [
-            escape(label),
+            _head(label),
             str(len(e.strain)),
             *(_format_spread(v) for v in (e.interaction, e.coulomb, e.lennard_jones, e.strain)),
             "\u2013" if e.shift is None else _format(ANGSTROM * float(e.shift.mean())),
@@ -166,7 +169,7 @@ def _tabulate_path_metrics(comparison: Comparison) -> str:
         return "<p>Not computed: the frame intervals differ.</p>"
     head = ["", *(f"{title}, {kind}" for kind in ("published", "textbook") for _, title, _ in _PATH_COLUMNS)]
     rows = [
-        [escape(label)]
+        [_head(label)]
         + [_format(factor * found[kind][key]) for kind in ("published", "textbook") for key, _, factor in _PATH_COLUMNS]
         for label, found in comparison.path_metrics.items()
     ]
@@ -186,13 +189,14 @@ def _build_drawings(comparison: Comparison) -> str:
     largest = ANGSTROM * max(compute_rmsf(o.positions).max() for o in series)
     try:
         drawings = "".join(
-            f'<div><b style="color:{get_color(k)}">{escape(o.label)}</b>'
+            f'<div><b style="color:{get_color(k)}">{_head(o.label)}</b>'
             f"{figures.draw_ligand_rmsf(o, ligand, largest)}</div>"
             for k, o in enumerate(series)
         )
     except ImportError as error:
         return (
-            f'<p class="note">RMSF is not drawn on the structural formula: RDKit lacks a system library ({error}). '
+            '<p class="note">RMSF is not drawn on the structural formula: RDKit lacks a system library '
+            f"({escape(str(error))}). "
             "On Debian or Ubuntu: sudo apt install libxrender1 libxext6, and compare again.</p>"
         )
     return f'<div class="row">{drawings}</div>{_embed(figures.draw_rmsf_scale(largest))}'
@@ -202,9 +206,9 @@ def _build_viewer(comparison: Comparison) -> str:
     shown = [o for o in (comparison.run, *comparison.references) if o.view is not None]
     if len(shown) < 2:
         return ""
-    options = "".join(f'<option value="{k}">{escape(o.label)}</option>' for k, o in enumerate(shown[1:], start=1))
+    options = "".join(f'<option value="{k}">{_head(o.label)}</option>' for k, o in enumerate(shown[1:], start=1))
     return f"""<div class="row">
-<div class="panel"><header><b>{escape(shown[0].label)}</b><span id="clock-left"></span></header>
+<div class="panel"><header><b>{_head(shown[0].label)}</b><span id="clock-left"></span></header>
 <div class="screen" id="screen-left"></div></div>
 <div class="panel"><header><select id="reference" aria-label="reference">{options}</select>
 <span id="clock-right"></span></header><div class="screen" id="screen-right"></div></div></div>
@@ -230,7 +234,7 @@ def _describe_data(comparison: Comparison, speeds: dict[str, float]) -> str:
         speed = f"{speeds[o.label]:,.0f}" if o.label in speeds else "not recorded"
         rows.append(
             [
-                f"{escape(o.label)}<small>{escape(o.source)}</small>",
+                f"{_head(o.label)}<small>{escape(o.source)}</small>",
                 str(o.n_frames),
                 f"{o.interval:g}",
                 f"{o.length / 1000.0:.2f}",
@@ -267,6 +271,15 @@ def _embed(figure: Figure) -> str:
     data = base64.b64encode(buffer.getvalue()).decode()
     width = int(figure.get_figwidth() * 100)
     return f'<figure><img src="data:image/png;base64,{data}" width="{width}" alt=""></figure>'
+
+
+def escape(text: str) -> str:
+    """The text as it stands in a page or an attribute; nothing of it is markup."""
+    return html.escape(clean_text(text))
+
+
+def _head(label: str) -> str:
+    return escape(shorten(label, MAX_HEAD))
 
 
 def _read_asset(name: str) -> str:

@@ -8,7 +8,20 @@ import numpy as np
 
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import get_color
+from openmm_neuralmd.analysis.viewer import name_residue, rename_ligand
 from openmm_neuralmd.files import give_ascii_path
+
+_MAX_NAME = 40
+_PYMOL_WORDS = frozenset(
+    "acceptors all alt altloc and around b backbone beyond bonded bound_to bycalpha bycell bychain byfrag "
+    "byfragment bymol bymolecule byobj byobject byres byresi byresidue byring byseg bysegi bysegment "
+    "cartoon_color center chain color custom donors elem element enabled expand extend first fixed flag "
+    "formal_charge gap guide hetatm hydro hydrogens id in index inorganic label last like masked metals model "
+    "name near_to neighbor none not numeric_type object or organic origin partial_charge pepseq polymer present "
+    "protected q rank rep resi resid resident residue resn resname restrained ribbon_color same segi segid "
+    "segment sele sidechain solvent ss state stereo symbol text_type visible within x y z".split()
+)
+"""Of its selections, which cannot name a molecule: found by trying, with PyMOL 2.5."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +54,41 @@ def write_scenes(series: list[Observation], ligand: str, folder: str | Path) -> 
     Returns:
         What was written.
     """
-    folder = Path(folder)
+    folder, residue = Path(folder), name_residue(ligand)
     scenes: list[Scene] = []
+    taken: set[str] = set()
     written: list[Path] = []
     for k, o in enumerate(series):
         if o.view is None:
             continue
-        name = "".join(c if c.isascii() and c.isalnum() else "_" for c in o.label)
-        if name in {s.label for s in scenes}:
-            name = f"{name}_{k}"
-        scene = Scene(name, f"{name}.pdb", f"{name}.xtc", get_color(k))
+        name = _name_files(o.label, k, taken)
+        scene = Scene(_name_molecule(name), f"{name}.pdb", f"{name}.xtc", get_color(k))
+        taken |= {name.lower(), scene.label.lower()}
         frames = mdtraj.Trajectory(
-            o.view.xyz, _rename_ligand(o.view.topology, ligand), time=np.asarray(o.view.time, dtype=np.float32)
+            o.view.xyz, rename_ligand(o.view.topology, residue), time=np.asarray(o.view.time, dtype=np.float32)
         )
         frames[0].save_pdb(str(folder / scene.topology))
         with give_ascii_path(folder / scene.trajectory, write=True) as target:
             frames.save_xtc(target)
         scenes.append(scene)
         written += [folder / scene.topology, folder / scene.trajectory]
-    (folder / "view.pml").write_text(build_pymol_script(scenes, ligand[:3]))
-    (folder / "view.vmd").write_text(build_vmd_script(scenes, ligand[:3]))
+    (folder / "view.pml").write_text(build_pymol_script(scenes, residue))
+    (folder / "view.vmd").write_text(build_vmd_script(scenes, residue))
     return [*written, folder / "view.pml", folder / "view.vmd"]
+
+
+def _name_files(label: str, index: int, taken: set[str]) -> str:
+    """Letters, digits and underscores, so that no script takes them for a command; no other's, for PyMOL either."""
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in label)[:_MAX_NAME] or "_"
+    while {name.lower(), _name_molecule(name).lower()} & taken:  # file systems may not tell A from a
+        name = f"{name}_{index}"
+    return name
+
+
+def _name_molecule(name: str) -> str:
+    """The same, but for what PyMOL hides, counts or takes for a word of its own."""
+    is_free = not name.startswith("_") and not name.isdecimal() and name.lower() not in _PYMOL_WORDS
+    return name if is_free else f"mol_{name}"
 
 
 def build_pymol_script(scenes: list[Scene], ligand: str) -> str:
@@ -126,11 +153,3 @@ def build_vmd_script(scenes: list[Scene], ligand: str) -> str:
             lines.append("mol off $mol")
     lines += ["mol top 0", "display resetview", "animate speed 0.6"]
     return "\n".join(lines) + "\n"
-
-
-def _rename_ligand(topology: mdtraj.Topology, ligand: str) -> mdtraj.Topology:
-    renamed = topology.copy()
-    for residue in renamed.residues:
-        if not {"N", "CA"} <= {a.name for a in residue.atoms}:
-            residue.name = ligand[:3]
-    return renamed

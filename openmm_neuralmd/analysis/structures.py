@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bonds
 from openmm_neuralmd.analysis.topologies import WATERS, StructureFile, load_structure_file
 from openmm_neuralmd.analysis.trajectories import open_trajectory
+from openmm_neuralmd.checks import a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.chemistry import perceive_bond_orders
 from openmm_neuralmd.complex import Complex, describe_residue, load_complex, select_residue
 from openmm_neuralmd.errors import InputError
@@ -37,6 +38,13 @@ def find_structure_file(complex_file: str | None, top: str | None, trajectories:
     return complex_file or top or next((t for t in trajectories if t.endswith((".h5", ".hdf5"))), None)
 
 
+@check_arguments(
+    path=check_path,
+    ligand=check_text,
+    sdf=optional(check_path),
+    trajectory=optional(check_path),
+    frame_interval=optional(a_number(above=0.0)),
+)
 def load_structure(
     path: str | Path,
     ligand: str,

@@ -10,9 +10,10 @@ from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserst
 from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite, build_site
+from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
+from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 SAME_PLACE_NM = 0.05
@@ -52,6 +53,7 @@ def summarize_run(run_dir: str | Path, *, superpose_on: str = "pocket") -> str:
     return tabulate_run(run_dir, superpose_on=superpose_on).format()
 
 
+@check_arguments(run_dir=check_path, superpose_on=a_choice(SUPERPOSITIONS))
 def tabulate_run(run_dir: str | Path, *, superpose_on: str = "pocket") -> SummaryTable:
     """Compare a run with the bundled replicas; with nothing but a frozen ligand if it is another complex.
 

@@ -9,9 +9,11 @@ import mdtraj
 import numpy as np
 
 from openmm_neuralmd.analysis.observation import Observation
+from openmm_neuralmd.text import clean_text
 
 RESOLUTION_ANGSTROM = 0.005
 """Of the packed coordinates: 16-bit integers, so at most 164 A from the centre."""
+_ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 
 
 def pack_trajectory(o: Observation, ligand: str, pose: np.ndarray, color: str) -> dict[str, object] | None:
@@ -37,28 +39,56 @@ def pack_trajectory(o: Observation, ligand: str, pose: np.ndarray, color: str) -
     axes[2] *= np.linalg.det(axes)  # a rotation, not a reflection
     shown.xyz = ((shown.xyz - center) @ axes.T).astype(np.float32)
     xyz = 10.0 * shown.xyz
+    shown_name = name_residue(ligand)
     integers = np.clip(np.round(xyz / RESOLUTION_ANGSTROM), -32768, 32767).astype("<i2")
     return {
-        "label": o.label,
+        "label": clean_text(o.label),
         "color": color,
-        "ligand": ligand,
+        "ligand": shown_name,
         "times": [round(float(t), 4) for t in shown.time],
-        "pdb": _write_pdb(shown, ligand),
+        "pdb": _write_pdb(shown, shown_name),
         "resolution": RESOLUTION_ANGSTROM,
         "coordinates": base64.b64encode(integers.tobytes()).decode(),
     }
 
 
+def name_residue(ligand: str) -> str:
+    """A ligand's name as every viewer takes it: its first three letters, LIG if they are not letters and digits."""
+    name = ligand[:3]
+    return name if name.isascii() and name.isalnum() else "LIG"
+
+
+def rename_ligand(topology: mdtraj.Topology, name: str) -> mdtraj.Topology:
+    """A copy in which every residue without a backbone is called ``name``, and every name fits a PDB file.
+
+    It is built anew because bonds in mdtraj's own copies keep the atoms of the original, which are no longer equal to
+    the renamed ones.
+    """
+    renamed = mdtraj.Topology()
+    atoms = []
+    for chain in topology.chains:
+        new_chain = renamed.add_chain(chain.chain_id)
+        for residue in chain.residues:
+            has_backbone = {"N", "CA"} <= {a.name for a in residue.atoms}
+            called = _fit_column(residue.name, 3) if has_backbone else name
+            new = renamed.add_residue(called, new_chain, residue.resSeq, residue.segment_id)
+            atoms += [renamed.add_atom(_fit_column(a.name, 4), a.element, new, serial=a.serial) for a in residue.atoms]
+    for bond in topology.bonds:
+        renamed.add_bond(atoms[bond[0].index], atoms[bond[1].index], type=bond.type, order=bond.order)
+    return renamed
+
+
+def _fit_column(name: str, width: int) -> str:
+    return "".join(c if "!" <= c <= "~" else "_" for c in name)[:width]
+
+
 def dump_script(trajectories: list[dict[str, object]]) -> str:
-    """The packed trajectories as JavaScript that can stand in a page."""
-    return "window.trajectories = " + json.dumps(trajectories).replace("</", "<\\/") + ";"
+    """The packed trajectories as JavaScript that can stand in a page: no letter of it means something to HTML."""
+    return f"window.trajectories = {json.dumps(trajectories).translate(_ESCAPES)};"  # JSON is ASCII
 
 
 def _write_pdb(shown: mdtraj.Trajectory, ligand: str) -> str:
-    first = mdtraj.Trajectory(shown.xyz[:1], shown.topology.copy())
-    for residue in first.topology.residues:
-        if not {"N", "CA"} <= {a.name for a in residue.atoms}:
-            residue.name = ligand[:3]
+    first = mdtraj.Trajectory(shown.xyz[:1], rename_ligand(shown.topology, ligand))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "first.pdb"
         first.save_pdb(str(path))

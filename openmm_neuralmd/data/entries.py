@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
+from openmm_neuralmd.checks import a_number, check_arguments, check_path, optional
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
@@ -27,6 +28,7 @@ class Entry(NamedTuple):
     trajectories: Sequence[LigandTrajectory]
 
 
+@check_arguments(path=check_path, split_file=check_path, frame_interval=optional(a_number(above=0.0)))
 def load_misato_entries(
     path: str | Path,
     split_file: str | Path,
@@ -54,6 +56,7 @@ def load_misato_entries(
     return [Entry(r.complex, [replace(r.trajectory, notes=(*r.trajectory.notes, *r.notes))]) for r in records]
 
 
+@check_arguments(path=check_path, frame_interval=optional(a_number(above=0.0)))
 def load_table(
     path: str | Path, *, frame_interval: float | None = None, superpose_on: str = "pocket"
 ) -> dict[str, list[Entry]]:

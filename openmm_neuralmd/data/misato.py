@@ -26,6 +26,7 @@ import h5py
 import mdtraj
 import numpy as np
 
+from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
 from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
@@ -162,6 +163,7 @@ class MisatoFile:
         )
 
 
+@check_arguments(path=check_path)
 def read_split(path: str | Path) -> list[str]:
     """Names of a split list: one a line, empty lines ignored.
 

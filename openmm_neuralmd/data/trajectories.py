@@ -19,7 +19,8 @@ from scipy.spatial.distance import cdist
 from openmm_neuralmd.analysis.imaging import JumpGuard
 from openmm_neuralmd.analysis.site import POCKET_CUTOFF_NM, SUPERPOSITIONS
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
-from openmm_neuralmd.complex import Complex, get_parent_residue
+from openmm_neuralmd.checks import a_number, check_arguments, check_path, optional
+from openmm_neuralmd.complex import A_COMPLEX, Complex, get_parent_residue
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
@@ -51,6 +52,9 @@ class LigandTrajectory:
     notes: tuple[str, ...] = ()
 
 
+@check_arguments(
+    path=check_path, top=optional(check_path), complex_=A_COMPLEX, frame_interval=optional(a_number(above=0.0))
+)
 def load_ligand_trajectory(
     path: str | Path,
     top: str | Path | None,

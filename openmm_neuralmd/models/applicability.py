@@ -14,7 +14,8 @@ from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 from scipy.sparse import csr_matrix
 
-from openmm_neuralmd.complex import RESIDUE_TYPES, Complex, load_bundled_complex
+from openmm_neuralmd.checks import a_mapping, check_arguments
+from openmm_neuralmd.complex import A_COMPLEX, RESIDUE_TYPES, Complex, load_bundled_complex
 from openmm_neuralmd.models.elements import find_stand_ins, format_stand_ins
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
@@ -58,6 +59,7 @@ def describe_training_complex(complex_: Complex) -> dict[str, str]:
     }
 
 
+@check_arguments(complex_=A_COMPLEX, metadata=a_mapping(of="a model's metadata"))
 def assess_applicability(complex_: Complex, metadata: Mapping[str, Any]) -> Applicability:
     """Compare a complex with those in a model's metadata (``training.complexes``, of ``describe_training_complex``)."""
     elements = complex_.ligand.atomic_numbers.tolist()

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.errors import ModelContractError
+from openmm_neuralmd.checks import describe
+from openmm_neuralmd.errors import InputError, ModelContractError
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,29 @@ class BoundModel:
 
     def compute_force_and_noise(self, positions: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
         """Force as above and B(x) xi [A/snapshot^1.5], (R, N, 3), for standard normals (R, n_noise)."""
-        increments = self._check(increments, (len(positions), self.n_noise), "normals")
-        return self.module.compute_force_and_noise(self._enter(positions), increments)
+        x = self._enter(positions)
+        return self.module.compute_force_and_noise(x, self._check(increments, (len(x), self.n_noise), "normals"))
 
     def map_velocities(self, positions: Tensor, velocities: Tensor) -> Tensor:
         """Initial velocities [A/snapshot] from those at hand, both (R, N, 3), at positions [A]."""
-        velocities = self._check(velocities, tuple(positions.shape), "velocities")
-        return self.module.map_velocities(self._enter(positions), velocities)
+        x = self._enter(positions)
+        return self.module.map_velocities(x, self._check(velocities, tuple(x.shape), "velocities"))
 
     def compute_vibration(self, positions: Tensor, normals: Tensor) -> Tensor:
         """Vibration [A], (R, N, 3), about positions with ideal bonds, for standard normals (R, 3N)."""
-        normals = self._check(normals, (len(positions), 3 * self.n_atoms), "normals")
-        return self.module.compute_vibration(self._enter(positions), normals)
+        x = self._enter(positions)
+        return self.module.compute_vibration(x, self._check(normals, (len(x), 3 * self.n_atoms), "normals"))
 
     def _enter(self, positions: Tensor) -> Tensor:
-        return self._check(positions - self.origin.to(positions), (len(positions), self.n_atoms, 3), "positions")
+        n_replicas = len(positions) if isinstance(positions, Tensor) and positions.ndim else 1
+        self._check(positions, (n_replicas, self.n_atoms, 3), "positions")
+        return (positions - self.origin.to(positions)).to(self.dtype)
 
     def _check(self, values: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
         """The values in the network's precision; compiled code checks neither that nor shapes: it would crash."""
+        if not isinstance(values, Tensor) or not values.is_floating_point():
+            found = f"of {values.dtype}" if isinstance(values, Tensor) else describe(values)
+            raise InputError(f"{what} are {found}; give a tensor of floating-point numbers of shape {shape}")
         if values.shape != shape:
             raise ModelContractError(f"{what} of shape {tuple(values.shape)}; the bound model takes {shape}")
         return values.to(self.dtype)

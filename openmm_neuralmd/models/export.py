@@ -1,7 +1,8 @@
 """Model files: TorchScript archives with their metadata; loading, checking and binding to a complex.
 
 The only module that touches ``torch.jit``, which is deprecated upstream: replacing it means replacing this file.
-Loading reads TorchScript's own format and JSON; no Python object is unpickled.
+A file is written with its network compiled, for others to run. Loading takes weights and metadata alone
+(``models.archive``) and compiles the network of this package: nothing that is in a file is ever run.
 """
 
 import hashlib
@@ -10,7 +11,8 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Optional, Tuple
@@ -19,9 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check_path
+from openmm_neuralmd.complex import A_COMPLEX, Complex
 from openmm_neuralmd.errors import InputError, ModelContractError
-from openmm_neuralmd.files import write_whole
+from openmm_neuralmd.files import write_atomically
+from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
 from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.bound import BoundModel
@@ -33,14 +37,15 @@ from openmm_neuralmd.models.interface import (
     build_ligand_graph,
     build_protein_structure,
 )
-from openmm_neuralmd.models.registry import SIMULATED_KINDS, build_network
+from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
+from openmm_neuralmd.models.registry import SIMULATED_KINDS
+from openmm_neuralmd.models.weights import build_quietly, check_weights
 from openmm_neuralmd.shape import Shape
 from openmm_neuralmd.units import compute_force_factor
 
-SCHEMA_VERSION = 3
 BUNDLED = ("ode", "sde")
-_METADATA_FILE = "metadata.json"
-_REQUIRED = ("schema_version", "kind", "config", "snapshot_interval", "elements", "scheme", "steps_per_snapshot")
+_PREFIX = "net."  # of the network's names in a file
+_PRECISIONS = (torch.float32, torch.float64)
 
 
 class _Exported(nn.Module):
@@ -250,29 +255,44 @@ class _WholeSystem(nn.Module):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model file: TorchScript module, metadata, where it came from and its SHA-256."""
+    """A loaded model file.
 
-    module: Any
+    Attributes:
+        metadata: As ``models.metadata`` describes them.
+        path, sha256: The file, and the hash of its content.
+        weights: Of the network, float32, by name.
+    """
+
     metadata: Mapping[str, Any]
     path: Path
     sha256: str
+    weights: Mapping[str, Tensor] = field(repr=False, compare=False)
 
     @property
     def kind(self) -> str:
         return str(self.metadata["kind"])
 
+    @check_arguments(complex_=A_COMPLEX)
     def bind(self, complex_: Complex, *, dtype: torch.dtype = torch.float32) -> BoundModel:
         """Embed the rigid protein once and freeze the network for this ligand.
 
+        Args:
+            complex_: Ligand and protein.
+            dtype: What to compute in, float32 or float64.
+
         Raises:
+            InputError: If an argument cannot be used.
             ModelContractError: If the model is of a kind without force, or as in ``build_graph``.
         """
+        if not isinstance(dtype, torch.dtype) or dtype not in _PRECISIONS:
+            raise InputError(f"dtype is {dtype!r}; give torch.float32 or torch.float64")
         if self.kind not in SIMULATED_KINDS:
             raise ModelContractError(
                 f"{self.path}: a model of kind {self.kind} is a baseline for neuralmd evaluate, not one to simulate "
                 f"with; train one of kind {', '.join(SIMULATED_KINDS)}"
             )
-        exported = _load_module(self.path, self.sha256)[0].to(dtype)
+        with _quiet():
+            exported = torch.jit.load(io.BytesIO(self._compiled)).to(dtype)
         graph = self.build_graph(complex_, dtype)
         placed = build_protein_structure(
             complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=torch.float64
@@ -302,12 +322,24 @@ class Model:
             origin=origin,
         )
 
+    @cached_property
+    def _compiled(self) -> bytes:
+        """The network compiled by this package: once, and read anew for each complex, which takes a third of the time.
+
+        What was called before is specialised for what it was called with; anew, every complex finds the same.
+        """
+        buffer = io.BytesIO()
+        with _quiet():
+            torch.jit.save(_compile(self.restore_network(), self.kind), buffer)
+        return buffer.getvalue()
+
     def restore_network(self) -> nn.Module:
         """The network in plain PyTorch, with the file's weights: for evaluation, further training, another export."""
-        net = build_network(self.kind, self.metadata["config"])
-        net.load_state_dict({name.removeprefix("net."): value for name, value in self.module.state_dict().items()})
+        net = build_quietly(self.kind, self.metadata["config"])
+        net.load_state_dict(dict(self.weights))
         return net.eval()
 
+    @check_arguments(complex_=A_COMPLEX)
     def build_graph(self, complex_: Complex, dtype: torch.dtype = torch.float32) -> LigandGraph:
         """The ligand as this model reads it: unseen elements as their stand-ins (``models.elements``), true masses.
 
@@ -326,6 +358,7 @@ class Model:
         return graph._replace(elements=torch.tensor([stand_ins.get(z, z) for z in elements])) if stand_ins else graph
 
 
+@check_arguments(net=an_instance(nn.Module, of="a network, torch.nn.Module"), path=check_path)
 def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) -> None:
     """Write a model file; an existing one is replaced only once the new one is complete.
 
@@ -335,10 +368,13 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
         path: The ``.pt`` file.
 
     Raises:
-        ModelContractError: If a required entry is missing.
+        ModelContractError: If metadata lack an entry or hold one that cannot be (``models.metadata``), or the weights
+            are not finite or not those of such a network.
     """
     import openmm_neuralmd
 
+    if not isinstance(metadata, Mapping):
+        check_metadata(metadata)
     complete = {
         "schema_version": SCHEMA_VERSION,
         **metadata,
@@ -348,12 +384,14 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
             "numpy": np.__version__,
         },
     }
-    missing = [key for key in _REQUIRED if key not in complete]
-    if missing:
-        raise ModelContractError(f"metadata lacks {', '.join(missing)}")
-    with write_whole(Path(path)) as temporary, _quiet():
-        scripted = _compile(net.to("cpu", torch.float32), complete["kind"])
-        torch.jit.save(scripted, str(temporary), _extra_files={_METADATA_FILE: json.dumps(complete, indent=1)})
+    check_metadata(complete)
+    single = net.to("cpu", torch.float32)
+    check_weights(single.state_dict(), complete)
+    content = io.BytesIO()  # not a file, whose name would be in what is written
+    with _quiet():
+        text = json.dumps(complete, indent=1)
+        torch.jit.save(_compile(single, complete["kind"]), content, _extra_files={METADATA_FILE: text})
+    write_atomically(Path(path), content.getvalue())
 
 
 def build_whole_system_module(
@@ -403,54 +441,36 @@ def _compile(net: nn.Module, kind: str) -> Any:
         return torch.jit.script(wrapper(net.eval()))
 
 
+@check_arguments(path=check_path)
 def load_model(path: str | Path) -> Model:
-    """Read a model file.
+    """Read a model file; nothing that is in it is run.
 
     Raises:
         InputError: If there is no such file.
-        ModelContractError: If it is damaged, no model file, or of a newer schema.
+        ModelContractError: If it is damaged, no model file, or of a newer schema; if metadata hold an entry that cannot
+            be, or weights are not finite or not those of the network that metadata describe.
     """
     target = Path(path)
-    if not target.is_file():
-        raise InputError(f"{target}: no such model file")
-    sha256 = hashlib.sha256(target.read_bytes()).hexdigest()
-    module, metadata = _load_module(target, sha256)
-    return Model(module=module, metadata=metadata, path=target.resolve(), sha256=sha256)
+    content = read_model_file(target)
+    try:
+        archive = Archive(content)
+        metadata = parse_metadata(archive.read_metadata())
+        weights = {name.removeprefix(_PREFIX): value for name, value in archive.read_weights().items()}
+        check_weights(weights, metadata)
+    except ModelContractError as error:
+        raise ModelContractError(f"{target}: {error}") from error
+    return Model(
+        metadata=metadata,
+        path=target.resolve(),
+        sha256=hashlib.sha256(content).hexdigest(),
+        weights={name: value.clone() for name, value in weights.items()},
+    )
 
 
+@check_arguments(kind=a_choice(BUNDLED, also=", the bundled models, or give a model file to load_model"))
 def load_bundled_model(kind: str = "sde") -> Model:
     """The bundled model of 4G3E, "sde" (Langevin) or "ode" (Newtonian)."""
-    if kind not in BUNDLED:
-        raise InputError(f"no bundled model {kind!r}; choose one of {', '.join(BUNDLED)} or give a model file")
     return load_model(Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e" / f"{kind}.pt")))
-
-
-def _load_module(path: Path, sha256: str) -> tuple[Any, dict[str, Any]]:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise ModelContractError(f"{path}: the file changed since it was first read")
-    extra = {_METADATA_FILE: ""}
-    try:
-        with _quiet():
-            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-        metadata = json.loads(extra[_METADATA_FILE])
-    except (RuntimeError, ValueError) as error:
-        raise ModelContractError(
-            f"{path}: damaged, or not a model file of openmm_neuralmd; fetch or train it again"
-        ) from error
-    version = metadata.get("schema_version", 0)
-    if version > SCHEMA_VERSION:
-        raise ModelContractError(
-            f"{path}: schema version {version}, this openmm_neuralmd reads up to {SCHEMA_VERSION}; update the package"
-        )
-    if version < SCHEMA_VERSION:
-        raise ModelContractError(
-            f"{path}: schema version {version} is of an earlier openmm_neuralmd, this one reads {SCHEMA_VERSION}; "
-            "train the model again"
-        )
-    missing = [key for key in _REQUIRED if key not in metadata]
-    if missing:
-        raise ModelContractError(f"{path}: its metadata lacks {', '.join(missing)}; train or export it again")
-    return module, metadata
 
 
 def _join(numbers: Any) -> str:

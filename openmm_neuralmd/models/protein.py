@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-from openmm_neuralmd.complex import N_RESIDUE_TYPES
 from openmm_neuralmd.geometry import (
     build_backbone_frames,
     build_residue_frames,
@@ -13,6 +12,7 @@ from openmm_neuralmd.geometry import (
 )
 from openmm_neuralmd.models.interface import ProteinEmbedding, ProteinStructure
 from openmm_neuralmd.models.layers import MLP, VectorLinear, sum_at
+from openmm_neuralmd.residues import N_RESIDUE_TYPES
 
 _CUTOFF = 5.0  # [A] between backbone atoms, as in the paper
 _TYPICAL_NEIGHBOURS = 8.0

@@ -18,6 +18,8 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
 }
 SIMULATED_KINDS = ("ode", "sde", "gnn")
 """Kinds that give a force for leapfrog; the others are sampled otherwise, for evaluation only."""
+STOCHASTIC_KINDS = ("sde",)
+"""Kinds whose steps have noise."""
 
 
 def build_network(kind: str, config: Mapping[str, Any]) -> nn.Module:

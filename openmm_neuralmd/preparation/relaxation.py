@@ -1,15 +1,18 @@
 """Built atoms and hydrogens brought to a sensible geometry with Amber14, everything deposited staying where it is."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openmm as mm
-from openmm import Platform, unit
+from openmm import Platform, app, unit
 from openmm.app import CutoffNonPeriodic, ForceField, Modeller, Topology
 
 from openmm_neuralmd.preparation.protein import CAPS
 
+_FORCE_FIELD = Path(app.__file__).parent / "data" / "amber14-all.xml"
+"""By its path: OpenMM would take a file of that name in the current folder, which may hold code."""
 _MAX_ITERATIONS = 1000
 _TOLERANCE = 10.0  # [kJ/mol/nm]
 _LEAST_TRANS_DEGREES = 150.0
@@ -43,7 +46,7 @@ def relax_built(
     modeller = Modeller(topology, positions * unit.nanometer)
     modeller.delete(rest)
     try:
-        system = ForceField("amber14-all.xml").createSystem(modeller.topology, nonbondedMethod=CutoffNonPeriodic)
+        system = ForceField(str(_FORCE_FIELD)).createSystem(modeller.topology, nonbondedMethod=CutoffNonPeriodic)
     except ValueError as error:
         return str(error).splitlines()[0]
     polymer = [a for k, r in enumerate(topology.residues()) if k < n_polymer for a in r.atoms()]

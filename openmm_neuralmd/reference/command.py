@@ -32,6 +32,7 @@ from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS, MolecularSystem, build_system, load_system
 from openmm_neuralmd.simulation.directory import RunPlace, check_folder
+from openmm_neuralmd.simulation.force_field_options import add_scripts_option
 from openmm_neuralmd.simulation.run import find_platform
 
 ENGINES = ("openmm", "gromacs")
@@ -82,6 +83,7 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ligand-parameters", type=Path, metavar="XML", help="OpenMM force field file with the ligand (4G3E: bundled)"
     )
+    add_scripts_option(parser)
     parser.add_argument(
         "--solvent",
         choices=SOLVENTS,
@@ -114,6 +116,8 @@ def run_reference(args: argparse.Namespace) -> None:
     """Prepare and run, or go on; then say how to compare."""
     if args.engine == "gromacs" and not args.check_energies:
         refuse_unused(args, ("--platform",), "with --engine gromacs, which has no OpenMM platform")
+    if args.allow_scripts and not args.ligand_parameters:
+        raise InputError("--allow-scripts is for the file of --ligand-parameters; give that, or leave it out")
     if args.solvent and not args.resume:
         engine = "gromacs" if args.check_energies else args.engine
         check_solvent_options(args.solvent, engine=engine, padding=args.padding, pressure=args.pressure_bar)
@@ -214,6 +218,7 @@ def _build(args: argparse.Namespace) -> MolecularSystem:
             ligand=args.ligand,
             sdf=args.sdf,
             ligand_parameters=args.ligand_parameters,
+            allow_scripts=args.allow_scripts,
             solvent=args.solvent or "tip3p",
             padding=PADDING_NM if args.padding is None else args.padding,
             seed=args.seed or 0,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import openmm as mm
 
+from openmm_neuralmd.checks import check_arguments, check_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.gromacs_files import (
@@ -89,6 +90,7 @@ class EnergyComparison:
         write_atomically(path, "\n".join([header, *rows, ""]))
 
 
+@check_arguments(threads=lambda name, threads: check_threads(threads, name))
 def compare_energies(
     molecules: MolecularSystem, *, positions: np.ndarray | None = None, threads: int | None = None
 ) -> EnergyComparison:

@@ -84,7 +84,6 @@ def run_gromacs(
         NonFiniteStateError: If mdrun fails.
     """
     find_gromacs()
-    _check_length(place.files, protocol)
     note_versions(record, gromacs=read_version())
     record["threads"] = threads
     write_json(place.files.record, record)
@@ -114,14 +113,6 @@ def run_gromacs(
                 end(describe_end(error))
             raise
         end("finished")
-
-
-def _check_length(files: ReferenceFiles, protocol: Protocol) -> None:
-    done = count_frames(files)
-    if done > protocol.n_frames:
-        raise InputError(
-            f"--time {protocol.time_ps:g}: the run in {files.folder} is {done * protocol.interval_ps:g} ps long already"
-        )
 
 
 def count_frames(files: ReferenceFiles) -> int:

@@ -1,7 +1,9 @@
 """What a reference run does, the same for every engine: heating, restrained and free equilibration, production."""
 
 from dataclasses import dataclass
+from numbers import Real
 
+from openmm_neuralmd.checks import check_flag, describe, is_count
 from openmm_neuralmd.errors import InputError
 
 HEATING_FRACTION, RESTRAINED_FRACTION = 0.2, 0.4  # of the equilibration; the rest is free
@@ -51,6 +53,13 @@ class Protocol:
     is_periodic: bool
 
     def __post_init__(self) -> None:
+        for name in ("time_ps", "interval_ps", "equilibration_ps", "temperature_k", "pressure_bar", "timestep_ps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise InputError(f"{name} is {describe(value)}; give a number")
+        if not is_count(self.seed):
+            raise InputError(f"seed is {describe(self.seed)}; give a whole number")
+        check_flag("is_periodic", self.is_periodic)
         for name, option in (
             ("time_ps", "--time"),
             ("interval_ps", "--interval"),

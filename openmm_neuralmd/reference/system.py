@@ -16,16 +16,9 @@ import openmm as mm
 from openmm import unit
 from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, Topology
 
+from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.chemistry import read_sdf
-from openmm_neuralmd.complex import (
-    Complex,
-    check_source,
-    is_prepared,
-    is_reserved_name,
-    load_bundled_complex,
-    load_complex,
-    read_pdb,
-)
+from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_complex, read_pdb
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import write_atomically
@@ -36,6 +29,8 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
+from openmm_neuralmd.residues import is_reserved_name
+from openmm_neuralmd.simulation.force_field_files import find_own_file, load_openmm_force_field
 from openmm_neuralmd.simulation.system_files import read_system
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
@@ -130,12 +125,22 @@ def convert_box(vectors: Any) -> np.ndarray:
     )
 
 
+@check_arguments(
+    source=optional(check_path),
+    ligand=optional(check_text),
+    sdf=optional(check_path),
+    ligand_parameters=optional(check_path),
+    solvent=check_text,
+    padding=a_number(),
+    seed=a_count(least=0),
+)
 def build_system(
     source: str | Path | None,
     *,
     ligand: str | None = None,
     sdf: str | Path | None = None,
     ligand_parameters: str | Path | None = None,
+    allow_scripts: bool = False,
     solvent: str = "tip3p",
     padding: float = PADDING_NM,
     seed: int = 0,
@@ -148,13 +153,14 @@ def build_system(
         sdf: The ligand with all atoms in the order of the structure, for its bonds where that has none.
         ligand_parameters: OpenMM force field file; if None the bundled one for 4G3E, else made by antechamber where
             that is installed.
+        allow_scripts: Run the Python code that ``ligand_parameters`` holds.
         solvent: "tip3p": rhombic dodecahedron with 0.15 M NaCl; "obc2", "gbn2": generalized Born, without salt or box;
             "none": vacuum, for tests only.
         padding: Least distance between the complex and its image, less the width it has itself [nm].
         seed: Of the places of ions.
 
     Raises:
-        InputError: If files are missing or unreadable, or the force field does not know a residue.
+        InputError: If files are missing or unreadable, hold code, or the force field does not know a residue.
     """
     if solvent not in SOLVENTS:
         raise InputError(f"--solvent {solvent}: choose one of {', '.join(SOLVENTS)}")
@@ -171,7 +177,7 @@ def build_system(
         with tempfile.TemporaryDirectory(prefix="neuralmd-parameters-") as folder:
             force_field = _load_force_field(make_parameters(chemistry, complex_.ligand.name, Path(folder)))
     else:
-        force_field = _load_force_field(Path(ligand_parameters))
+        force_field = _load_force_field(Path(ligand_parameters), allow_scripts=allow_scripts)
     if not len(complex_.ligand.hydrogen_indices) and not any(
         a.element is not None and a.element.atomic_number == 1 for a in complex_.topology.atoms()
     ):
@@ -215,7 +221,7 @@ def create_system(force_field: ForceField, topology: Topology, solvent: str) -> 
         InputError: If the solvent has no parameters for an element.
     """
     if solvent in IMPLICIT_SOLVENTS:
-        force_field.loadFile(get_solvent_file(solvent))
+        force_field.loadFile(str(find_own_file(get_solvent_file(solvent))))
     method, cutoff = _CUTOFFS.get(solvent, (CutoffNonPeriodic, IMPLICIT_CUTOFF_NM))
     try:
         system = force_field.createSystem(
@@ -232,6 +238,7 @@ def create_system(force_field: ForceField, topology: Topology, solvent: str) -> 
     return system
 
 
+@check_arguments(system_path=check_path, top=check_path, ligand=optional(check_text))
 def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None = None) -> MolecularSystem:
     """A System somebody made, and the structure it belongs to; both may be gzipped.
 
@@ -287,13 +294,10 @@ def _find_sdf(source: str | Path | None, sdf: str | Path | None) -> Path | None:
     return (Path(source) if Path(source).is_dir() else Path(source).parent) / "ligand.sdf"
 
 
-def _load_force_field(path: Path) -> ForceField:
+def _load_force_field(path: Path, *, allow_scripts: bool = False) -> ForceField:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {PARAMETERS_ADVICE}")
-    try:
-        return ForceField(*FORCE_FIELD, str(path))
-    except Exception as error:
-        raise InputError(f"{path}: not an OpenMM force field file: {error}") from error
+    return load_openmm_force_field([*map(find_own_file, FORCE_FIELD), path], allow_scripts=allow_scripts)
 
 
 def _check_residues(force_field: ForceField, topology: Topology, ligand: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import openmm as mm
 import torch
 
+from openmm_neuralmd.checks import a_count, check_arguments, check_threads
 from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
@@ -45,6 +46,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
         write_atomically(Path(args.json), json.dumps(result, indent=1) + "\n")
 
 
+@check_arguments(threads=lambda name, threads: check_threads(threads, name), repeats=a_count())
 def measure(*, threads: int, repeats: int) -> dict[str, Any]:
     """Medians [ms] for the bundled complex and models, and the peak resident memory [GB] of this process."""
     complex_ = load_bundled_complex()

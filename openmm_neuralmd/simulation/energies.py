@@ -22,6 +22,7 @@ from openmm_neuralmd.analysis.topologies import load_topology
 from openmm_neuralmd.complex import read_pdb
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.files import find_format
+from openmm_neuralmd.simulation.force_field_files import describe_error, load_openmm_force_field
 from openmm_neuralmd.simulation.subsystem import check_forces, check_ligand, cut_system
 from openmm_neuralmd.simulation.system_files import read_system
 
@@ -258,6 +259,7 @@ def load_force_field_model(
     ligand: str | None = None,
     dielectric: float = DIELECTRIC,
     max_steps: int = MAX_STEPS,
+    allow_scripts: bool = False,
 ) -> ForceFieldModel:
     """A force field applied to the protein and ligand of a structure; all else in it is left out.
 
@@ -266,9 +268,10 @@ def load_force_field_model(
         structure: PDB or PDBx/mmCIF with hydrogens and the ligand's bonds.
         ligand: Residue name; may be None if only one residue can be the ligand.
         dielectric, max_steps: As in ``ForceFieldModel``.
+        allow_scripts: Run the Python code that the files hold, see ``load_openmm_force_field``.
 
     Raises:
-        InputError: If a file cannot be read or has no parameters for a residue.
+        InputError: If a file cannot be read, holds code, or has no parameters for a residue.
     """
     path = Path(structure)
     if find_format(path) not in (".pdb", ".cif", ".pdbx", ".mmcif") or not path.is_file():
@@ -281,11 +284,12 @@ def load_force_field_model(
     modeller = app.Modeller(read.topology, read.positions)
     modeller.delete([r for r in read.topology.residues() if r.index not in kept])
     names = ", ".join(Path(f).name for f in files)
+    force_field = load_openmm_force_field(files, allow_scripts=allow_scripts)
     try:
-        system = app.ForceField(*map(str, files)).createSystem(modeller.topology, nonbondedMethod=app.NoCutoff)
-    except Exception as error:  # unknown files, atom types and templates: ValueError, KeyError, parse errors
+        system = force_field.createSystem(modeller.topology, nonbondedMethod=app.NoCutoff)
+    except Exception as error:  # unknown templates and terms: ValueError, KeyError
         raise InputError(
-            f"{names} on {path.name}: {' '.join(str(error).split())} (the ligand's parameters: --ligand-parameters; "
+            f"{names} on {path.name}: {describe_error(error)} (the ligand's parameters: --ligand-parameters; "
             "hydrogens and termini must be complete)"
         ) from error
     positions = np.asarray(modeller.positions.value_in_unit(unit.nanometer), dtype=np.float64)

@@ -14,10 +14,12 @@ import openmm as mm
 import torch
 from openmm import unit
 
+from openmm_neuralmd.checks import an_instance, check_arguments
 from openmm_neuralmd.complex import Complex, Ligand
-from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
+from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import (
     STAGE_PARAMETER,
     TIMESTEP_PARAMETER,
@@ -27,7 +29,6 @@ from openmm_neuralmd.simulation.computation import (
 )
 from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.rigid import MOVERS, HeldFixed, check_ligand, hold_surroundings
-from openmm_neuralmd.solvers.noise import check_seed
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
 FORCE_NAME = "NeuralMDForce"
@@ -61,11 +62,12 @@ class NeuralMDForce(mm.PythonForce):
         held: What ``add_to`` held fixed; None before it, and where the force was added without.
 
     Raises:
-        InputError: If the seed is out of range, or the backend is unknown or does not work here.
+        InputError: If an argument cannot be used, or the backend is unknown or does not work here.
         ModelContractError: If the model does not fit the ligand.
         NotImplementedError: If the backend cannot evaluate a model with noise.
     """
 
+    @check_arguments(**FORCE_ARGUMENTS)
     def __init__(
         self,
         complex_: Complex,
@@ -76,16 +78,10 @@ class NeuralMDForce(mm.PythonForce):
         backend: str = "python",
     ) -> None:
         self.complex = bring_ligand_to_protein(complex_)
-        self.model: BoundModel = model.bind(self.complex) if isinstance(model, Model) else model
-        self.seed = check_seed(seed)
+        self.model: BoundModel = bind_model(model, self.complex)
+        self.seed = seed
         self.projection = projection
         self.held: HeldFixed | None = None
-        ligand = self.complex.ligand
-        if self.model.n_atoms != ligand.n_atoms:
-            raise ModelContractError(
-                f"the model is bound to {self.model.n_atoms} atoms, ligand {ligand.name} has {ligand.n_atoms} heavy "
-                "atoms: bind it to this complex"
-            )
         self.backend = choose_backend(backend, self.complex, self.model)
         self.computation = LigandComputation(
             self.complex,
@@ -103,6 +99,7 @@ class NeuralMDForce(mm.PythonForce):
         self.setForceGroup(_N_FORCE_GROUPS - 1)
         self.setUsesPeriodicBoundaryConditions(read_box(self.complex.topology) is not None)
 
+    @check_arguments(system=an_instance(mm.System, of="an openmm.System"))
     def add_to(self, system: mm.System) -> HeldFixed:
         """Add the force to a System and hold everything but the ligand's heavy atoms.
 
@@ -191,6 +188,7 @@ def read_step_settings(system: mm.System) -> StepSettings:
     return computation.get_step_settings(force.getForceGroup(), drift_group=drift_group, is_held=is_held)
 
 
+@check_arguments(context=an_instance(mm.Context, of="an openmm.Context, such as simulation.context"))
 def compute_physical_energy(context: mm.Context) -> unit.Quantity:
     """Potential energy [kJ/mol] of all forces but NeuralMDForce, which is not called."""
     groups = set(range(_N_FORCE_GROUPS))

@@ -27,6 +27,7 @@ def add_force_field_options(group: argparse._ArgumentGroup, default_structure: s
         metavar="XML",
         help="the ligand's, for --forcefield (default: the bundled ones, for bundled 4G3E)",
     )
+    add_scripts_option(group)
     group.add_argument("--system", type=Path, metavar="XML", help="serialized System, .gz welcome, in place of those")
     group.add_argument(
         "--system-top",
@@ -39,6 +40,13 @@ def add_force_field_options(group: argparse._ArgumentGroup, default_structure: s
         **number(least=1.0, advice="a relative permittivity of at least 1"),
         default=4.0,
         help="relative permittivity of Coulomb energies (default: %(default)s)",
+    )
+
+
+def add_scripts_option(group: argparse._ActionsContainer) -> None:
+    """The option that lets force-field files run what they hold, the same for every command that takes such files."""
+    group.add_argument(
+        "--allow-scripts", action="store_true", help="run the Python code that force-field files hold (default: refuse)"
     )
 
 
@@ -63,13 +71,15 @@ def load_force_field(
         InputError: If they contradict each other, or a file cannot be used.
     """
     if args.system is None and args.forcefield is None:
-        for option, value in (("--ligand-parameters", args.ligand_parameters), ("--system-top", args.system_top)):
-            if value:
+        for option in ("--ligand-parameters", "--system-top", "--allow-scripts"):
+            if getattr(args, option[2:].replace("-", "_")):
                 raise InputError(f"{option} needs a force field: give --forcefield (or --system)")
         refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return None
     if args.system is not None and (args.forcefield is not None or args.ligand_parameters):
         raise InputError("--system holds all parameters; give it without --forcefield and --ligand-parameters")
+    if args.system is not None and args.allow_scripts:
+        raise InputError("--allow-scripts is for force-field files; code in a --system is never run: leave it out")
     from openmm_neuralmd.simulation.energies import load_force_field_model, load_system_model
 
     if args.system is not None:
@@ -85,4 +95,5 @@ def load_force_field(
         ligand=ligand,
         dielectric=args.dielectric,
         max_steps=max_steps,
+        allow_scripts=args.allow_scripts,
     )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import openmm as mm
 
-from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.checks import MOST_SNAPSHOTS, TAKES_NOISE, an_instance, check_count, check_scheme
+from openmm_neuralmd.errors import NonFiniteStateError
 from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
 from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
@@ -20,6 +21,7 @@ from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
 
 VIBRATION_VARIABLE = "vibration"
+_A_FORCE = an_instance(NeuralMDForce, mm.System, of="the NeuralMDForce, or the System that holds one")
 
 
 def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
@@ -92,12 +94,12 @@ class Scheme:
 
 
 SCHEMES = {
-    "leapfrog": Scheme(add_leapfrog, takes_noise=True),
-    "euler": Scheme(add_euler, takes_noise=False),
-    "midpoint": Scheme(add_midpoint, takes_noise=False),
-    "rk4": Scheme(add_rk4, takes_noise=False),
-    "euler_maruyama": Scheme(add_euler, takes_noise=True),
-    "heun": Scheme(add_heun, takes_noise=True),
+    "leapfrog": Scheme(add_leapfrog, takes_noise=TAKES_NOISE["leapfrog"]),
+    "euler": Scheme(add_euler, takes_noise=TAKES_NOISE["euler"]),
+    "midpoint": Scheme(add_midpoint, takes_noise=TAKES_NOISE["midpoint"]),
+    "rk4": Scheme(add_rk4, takes_noise=TAKES_NOISE["rk4"]),
+    "euler_maruyama": Scheme(add_euler, takes_noise=TAKES_NOISE["euler_maruyama"]),
+    "heun": Scheme(add_heun, takes_noise=TAKES_NOISE["heun"]),
 }
 
 
@@ -115,15 +117,16 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         steps_per_snapshot: The model's own if None.
 
     Raises:
-        InputError: If the scheme is unknown or cannot integrate a model with noise, the number of steps is not
-            positive, or the System holds no NeuralMDForce.
+        InputError: If ``force`` is neither, the scheme is unknown or cannot integrate a model with noise, the number of
+            steps is not positive, or the System holds no NeuralMDForce.
     """
 
     def __init__(
         self, force: NeuralMDForce | mm.System, *, scheme: str | None = None, steps_per_snapshot: int | None = None
     ) -> None:
+        _A_FORCE("force", force)
         settings = read_step_settings(force) if isinstance(force, mm.System) else force.get_step_settings()
-        self.scheme = check_scheme(scheme or settings.scheme, has_noise=settings.has_noise)
+        self.scheme = check_scheme(settings.scheme if scheme is None else scheme, has_noise=settings.has_noise)
         steps = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
         self.steps_per_snapshot = check_steps_per_snapshot(steps)
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
@@ -155,8 +158,9 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         Raises:
             NonFiniteStateError: If positions or forces become NaN or infinite.
             ProjectionError: If bonds cannot be brought back.
-            InputError: If the protein is not where it was when the force was made.
+            InputError: If the protein is not where it was when the force was made, or ``steps`` is no count.
         """
+        steps = check_count("steps", steps, least=0, most=MOST_SNAPSHOTS)
         LigandComputation.last_error, LigandComputation.last_step = None, 0
         try:
             super().step(steps)
@@ -170,15 +174,3 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
                 step = LigandComputation.last_step
                 raise NonFiniteStateError(f"step {step}: {openmm_error}" if step else str(openmm_error)) from None
             raise
-
-
-def check_scheme(scheme: str, *, has_noise: bool) -> str:
-    """The scheme itself; InputError if it is unknown or cannot integrate a model with noise."""
-    if scheme not in SCHEMES:
-        raise InputError(f"unknown scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
-    if has_noise and not SCHEMES[scheme].takes_noise:
-        usable = ", ".join(name for name, s in SCHEMES.items() if s.takes_noise)
-        raise InputError(
-            f"scheme {scheme!r} integrates Newtonian models only, this one has noise; choose one of {usable}"
-        )
-    return scheme

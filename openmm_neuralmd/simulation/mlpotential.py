@@ -100,6 +100,8 @@ class NeuralMDPotentialImpl(MLPotentialImpl):
             raise InputError(f"unknown arguments for the potential 'neuralmd': {', '.join(args)}")
         if positions is None:
             raise InputError("give positions= of all atoms: the model is bound to the protein as it stands there")
+        if atoms is not None and not isinstance(atoms, Iterable):
+            raise InputError(f"atoms is {atoms!r}; give the indices of all atoms of the ligand, or none")
         selection = ligand if atoms is None else _find_residue(topology, set(atoms))
         if selection is None:
             raise InputError("say which residue is the ligand: ligand='NAME' or 'NAME:CHAIN:NUMBER'")

@@ -17,10 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.checks import (
+    MOST_SNAPSHOTS,
+    check_arguments,
+    check_count,
+    check_finite,
+    check_reals,
+    check_threads,
+)
+from openmm_neuralmd.complex import Complex, strip_unit
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
+from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.projection import BondProjection
 from openmm_neuralmd.solvers.dynamics import Dynamics
@@ -30,6 +39,7 @@ from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM, compute_velo
 _BATCH = 8  # replicas; from 4 to 16 the time differs by a few per cent, with 64 it is half as much again
 
 
+@check_arguments(**REPLICA_ARGUMENTS)
 def run_replicas(
     complex_: Complex,
     model: Model | BoundModel,
@@ -51,21 +61,23 @@ def run_replicas(
         seeds: Of the noise, one for each replica.
         steps_per_snapshot, scheme: The model's own if None.
         projection: Whether bonds are brought back after each step.
-        starts: [nm], (n_replicas, n_atoms, 3); where the ligand stands in the complex if None.
-        velocities: [nm/ps], same shape; zero if None.
+        starts: [nm], (n_replicas, n_atoms, 3), or (n_atoms, 3) for all; where the ligand stands in the complex if None.
+        velocities: [nm/ps], same shape; zero if None. Both may be OpenMM quantities.
 
     Raises:
-        InputError: If there is no seed or no snapshot, or as ``rollout``.
+        InputError: If an argument cannot be used, there is no seed or no snapshot, or as ``rollout``.
+        ModelContractError: If the model does not fit the ligand.
         NonFiniteStateError, ProjectionError: As ``rollout`` and ``BondProjection.project``.
     """
+    n_snapshots = check_count("n_snapshots", n_snapshots, most=MOST_SNAPSHOTS) if n_snapshots != 0 else 0
     if n_snapshots < 1 or len(seeds) < 1:
         raise InputError(f"{n_snapshots} snapshots of {len(seeds)} replicas: give at least one snapshot and one seed")
-    if isinstance(model, Model):
-        model = model.bind(complex_)
+    model = bind_model(model, complex_)
     ligand = complex_.ligand
     shape = (len(seeds), ligand.n_atoms, 3)
-    x = _give_each("starts", complex_.positions[ligand.atom_indices] if starts is None else starts, shape)
-    v = map_velocities(model, x, _give_each("velocities", np.zeros(3) if velocities is None else velocities, shape))
+    x = _give_each("starts", complex_.positions[ligand.atom_indices] if starts is None else starts, shape, unit="nm")
+    still = np.zeros(shape[1:]) if velocities is None else velocities
+    v = map_velocities(model, x, _give_each("velocities", still, shape, unit="nm/ps"))
     v = v / compute_velocity_factor(model.snapshot_interval)
     dynamics = make_dynamics(model)
     project = _make_projection(BondProjection(ligand)) if projection else None
@@ -78,7 +90,7 @@ def run_replicas(
                 torch.from_numpy(v[batch]),
                 n_snapshots=n_snapshots,
                 seeds=seeds[batch],
-                scheme=scheme or model.scheme,
+                scheme=model.scheme if scheme is None else scheme,
                 steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
                 project=project,
             )
@@ -93,13 +105,13 @@ def run_replicas(
         return np.concatenate(list(pool.map(run, batches)), axis=1)
 
 
-def _give_each(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
-    except (TypeError, ValueError) as error:
+def _give_each(name: str, values: Any, shape: tuple[int, ...], *, unit: str) -> np.ndarray:
+    array = check_finite(name, check_reals(name, strip_unit(name, values, unit=unit), unit=unit))
+    if array.shape not in (shape, shape[1:], (1, *shape[1:])):
         raise InputError(
-            f"{name} cannot be used ({error}): give numbers of shape {shape}, (seeds, atoms, 3)"
-        ) from error
+            f"{name} of shape {array.shape} cannot be used: give numbers [{unit}] of shape {shape}, (seeds, atoms, 3)"
+        )
+    return np.broadcast_to(array, shape)
 
 
 def make_dynamics(model: BoundModel) -> Dynamics:
@@ -137,11 +149,10 @@ def use_threads(n_threads: int | None) -> Iterator[None]:
     """So many threads in torch, and as many as before afterwards; None leaves them.
 
     Raises:
-        InputError: If it is not positive.
+        InputError: If it is no such number, or more than this machine can bear.
     """
+    n_threads = check_threads(n_threads)
     before = torch.get_num_threads()
-    if n_threads is not None and n_threads < 1:
-        raise InputError(f"threads is {n_threads}; give 1 or more")
     try:
         torch.set_num_threads(before if n_threads is None else n_threads)
         yield

@@ -15,6 +15,7 @@ import openmm as mm
 import torch
 
 import openmm_neuralmd
+from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
 from openmm_neuralmd.files import check_writable
@@ -23,6 +24,7 @@ from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.signals import hold_signals
+from openmm_neuralmd.simulation.arguments import RUN_ARGUMENTS
 from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.conversion import check_formats, write_copies
@@ -55,6 +57,7 @@ Progress = Callable[[int, float], None]
 _FARTHEST_NM = 1e4  # beyond it a run has broken, though numbers may still be finite
 
 
+@check_arguments(**RUN_ARGUMENTS)
 def simulate(
     complex_: Complex,
     model: Model | BoundModel,

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 
 from torch import Tensor
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.checks import MOST_STEPS_PER_SNAPSHOT, check_count
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,5 @@ class Dynamics:
 
 
 def check_steps_per_snapshot(steps: int) -> int:
-    """The number itself; InputError if it is no integer or not positive."""
-    if not isinstance(steps, Integral) or steps < 1:
-        raise InputError(f"steps_per_snapshot is {steps}; give 1 or more")
-    return int(steps)
+    """The number itself; InputError if it is no integer, not positive, or beyond all reason."""
+    return check_count("steps_per_snapshot", steps, most=MOST_STEPS_PER_SNAPSHOT)

@@ -3,13 +3,15 @@
 So a path is the same alone, beside others, interrupted and resumed, and in torch as in OpenMM.
 """
 
-import operator
+from typing import Any
 
 import numpy as np
 
+from openmm_neuralmd.checks import is_count
 from openmm_neuralmd.errors import InputError
 
 _LARGEST_SEED = 2**64 - 1
+_SHOWN = 60  # characters of what is no seed
 
 
 def draw_increments(seed: int, step: int, n_noise: int) -> np.ndarray:
@@ -28,12 +30,8 @@ def draw_increments(seed: int, step: int, n_noise: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, step])).standard_normal(n_noise)
 
 
-def check_seed(seed: int) -> int:
+def check_seed(seed: Any, name: str = "seed") -> int:
     """The seed itself; InputError where Philox cannot take it."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        number = -1
-    if not 0 <= number <= _LARGEST_SEED:
-        raise InputError(f"seed {seed!r}: give an integer from 0 to 2^64 - 1")
-    return number
+    if not is_count(seed) or not 0 <= seed <= _LARGEST_SEED:
+        raise InputError(f"{name} {repr(seed)[:_SHOWN]}: give an integer from 0 to 2^64 - 1")
+    return int(seed)

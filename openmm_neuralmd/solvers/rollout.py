@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openmm_neuralmd.checks import check_scheme
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.solvers.dynamics import Dynamics, check_steps_per_snapshot
 from openmm_neuralmd.solvers.leapfrog import integrate_leapfrog
@@ -32,7 +33,6 @@ SOLVERS: dict[str, Solver] = {
     "euler_maruyama": partial(integrate_sde, method="euler"),
     "heun": partial(integrate_sde, method="heun"),
 }
-_NEWTONIAN_ONLY = ("euler", "midpoint", "rk4")
 
 
 def rollout(
@@ -90,11 +90,7 @@ def rollout(
 
 
 def _check(dynamics: Dynamics, positions: Tensor, seeds: Sequence[int], scheme: str, steps_per_snapshot: int) -> None:
-    if scheme not in SOLVERS:
-        raise InputError(f"unknown scheme {scheme!r}; choose one of {', '.join(SOLVERS)}")
-    if dynamics.n_noise > 0 and scheme in _NEWTONIAN_ONLY:
-        usable = ", ".join(name for name in SOLVERS if name not in _NEWTONIAN_ONLY)
-        raise InputError(f"scheme {scheme!r} integrates Newtonian models only, this one has noise; choose of {usable}")
+    check_scheme(scheme, has_noise=dynamics.n_noise > 0)
     check_steps_per_snapshot(steps_per_snapshot)
     if len(seeds) != len(positions):
         raise InputError(f"{len(seeds)} seeds for {len(positions)} replicas; give one for each")

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: If the file is damaged, holds something else, or numbers that are not finite.
     """
     try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says it all
+            saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # pickle's and torch's readers raise whatever the damage led to
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise _damaged(path, lines[0]) from error

@@ -171,7 +171,7 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
 
 def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFieldLabels]:
     """Forces and energies of the force field that the options name, for each trajectory; none if they name none."""
-    if not (args.system or args.forcefield or args.ligand_parameters or args.system_top):
+    if not (args.system or args.forcefield or args.ligand_parameters or args.system_top or args.allow_scripts):
         refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return []
     if args.kind != "verlet" or not args.trajectories:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks, name_complexes, read_identities
@@ -22,6 +23,7 @@ from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStat
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.models.export import BUNDLED, Model, load_bundled_model, load_model
 from openmm_neuralmd.options import read_seeds, refuse_twice, refuse_unused, whole
+from openmm_neuralmd.training.arguments import COMPLEXES_ARGUMENTS, EVALUATION_ARGUMENTS
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.predictors import (
     Predictor,
@@ -80,6 +82,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     print(evaluation.format_markdown())
 
 
+@check_arguments(**EVALUATION_ARGUMENTS)
 def evaluate(
     complex_: Complex,
     models: Sequence[Model],
@@ -136,6 +139,7 @@ def evaluate(
     return Evaluation(rows, about)
 
 
+@check_arguments(**COMPLEXES_ARGUMENTS)
 def evaluate_complexes(
     entries: Sequence[Entry],
     models: Sequence[Model],

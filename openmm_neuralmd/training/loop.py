@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
+from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.solvers.noise import check_seed
 from openmm_neuralmd.training.checkpoint import read_checkpoint, write_checkpoint
 from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
@@ -169,21 +170,23 @@ class Trainer:
             NonFiniteStateError: If a loss becomes NaN or infinite; the last checkpoint stays.
         """
         running: list[float] = []
-        while self.step < self.settings.iterations:
-            running.append(self._advance())
-            if self.step % self.settings.validate_every == 0 or self.step == self.settings.iterations:
-                row = {
-                    "step": self.step,
-                    "rollout": compute_rollout(self.step - 1, self.settings),
-                    "training_loss": sum(running) / len(running),
-                    "validation_loss": self._validate(),
-                }
-                running = []
-                self._record(row)
-                if report is not None:
-                    report(self.step, row)
-                if self.step - self.best["step"] >= self.settings.patience * self.settings.validate_every:
-                    break
+        with hold_signals() as act:
+            while self.step < self.settings.iterations:
+                act()
+                running.append(self._advance())
+                if self.step % self.settings.validate_every == 0 or self.step == self.settings.iterations:
+                    row = {
+                        "step": self.step,
+                        "rollout": compute_rollout(self.step - 1, self.settings),
+                        "training_loss": sum(running) / len(running),
+                        "validation_loss": self._validate(),
+                    }
+                    running = []
+                    self._record(row)
+                    if report is not None:
+                        report(self.step, row)
+                    if self.step - self.best["step"] >= self.settings.patience * self.settings.validate_every:
+                        break
         return TrainingResult(self.best["state"], self.best["loss"], self.best["step"], self.history)
 
     def resume(self) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.folders import replace_files
+from openmm_neuralmd.text import clean_texts, escape_markdown
 from openmm_neuralmd.training.scores import COLUMNS
 
 _JUDGED = ("paper MAE [A]", "energy score [A]", "W RMSD [A]", "W pairs [A]")
@@ -28,9 +30,10 @@ class Evaluation:
     about: dict[str, Any]
     by_complex: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @check_arguments(folder=check_path)
     def write(self, folder: str | Path) -> None:
         """Write ``metrics.md``, ``metrics.csv`` and ``metrics.json``, and ``complexes.csv`` where there are several."""
-        content = {"about": self.about, "rows": self.rows, "complexes": self.by_complex}
+        content = clean_texts({"about": self.about, "rows": self.rows, "complexes": self.by_complex})
         files = {
             "metrics.md": self.format_markdown(),
             "metrics.csv": format_csv(self.rows),
@@ -45,10 +48,12 @@ class Evaluation:
         """The table, what its columns mean, and which rows a trivial prediction beats."""
         lines = ["| |" + "|".join(COLUMNS) + "|", "|---|" + "---:|" * len(COLUMNS)]
         lines += [
-            "|" + "|".join([r["label"], *(_format(r[c], r.get("spread", {}).get(c)) for c in COLUMNS)]) + "|"
+            "|"
+            + "|".join([escape_markdown(r["label"]), *(_format(r[c], r.get("spread", {}).get(c)) for c in COLUMNS)])
+            + "|"
             for r in self.rows
         ]
-        notes = [f"- {key}: {value}" for key, value in self.about.items()]
+        notes = [f"- {escape_markdown(key)}: {escape_markdown(str(value))}" for key, value in self.about.items()]
         meanings = [f"- **{name}**: {meaning}." for name, meaning in COLUMNS.items()]
         return "\n".join([*lines, "", *self._compare_with_trivial(), "", *notes, "", *meanings, ""])
 
@@ -62,7 +67,8 @@ class Evaluation:
             for column in _JUDGED:
                 best = min(trivial, key=lambda r: r[column])
                 if row[column] is None or row[column] > best[column]:
-                    lines.append(f"- {row['label']} is worse than {best['label']} in {column}.")
+                    names = [escape_markdown(r["label"]) for r in (row, best)]
+                    lines.append(f"- {names[0]} is worse than {names[1]} in {column}.")
         return lines
 
 
@@ -71,7 +77,7 @@ def format_csv(rows: list[dict[str, Any]], *keys: str) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, [*keys, "label", *COLUMNS], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(clean_texts, rows))
     return file.getvalue()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks, name_complexes
 from openmm_neuralmd.data.trajectories import LigandTrajectory
@@ -18,7 +19,9 @@ from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.metadata import check_config
 from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.training.arguments import TRAINING_ARGUMENTS
 from openmm_neuralmd.training.checkpoint import compute_digest
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
@@ -33,6 +36,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
 }
 
 
+@check_arguments(**TRAINING_ARGUMENTS)
 def train_model(
     entries: Sequence[Entry],
     out: str | Path,
@@ -78,6 +82,7 @@ def train_model(
     target = Path(out)
     _check_held_out(entries, held_out)
     arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
+    check_config(kind, arguments)
     complexes = [*entries, *held_out]
     check_cutoffs([c for c, _ in complexes], ligand=arguments["ligand_cutoff"], pocket=arguments["pocket_cutoff"])
     splits = _split(entries, held_out, split)

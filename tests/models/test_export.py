@@ -202,7 +202,7 @@ def test_required_metadata(net, tmp_path):
 
 def test_failed_export_keeps_the_old_file(net, model_file):
     before = model_file.read_bytes()
-    with pytest.raises(TypeError):
+    with pytest.raises(ModelContractError, match=r"training is \{1, 2\}"):
         export_model(net, {**METADATA, "training": {1, 2}}, model_file)
     assert model_file.read_bytes() == before
     assert list(model_file.parent.iterdir()) == [model_file]

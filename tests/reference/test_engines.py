@@ -178,6 +178,35 @@ class TestGromacs:
         assert len(mdtraj.load(str(folder / "trajectory.xtc"), top=str(folder / "topology.pdb"))) == done
         assert len((folder / "log.csv").read_text().splitlines()) == 1 + done
 
+    def test_force_replaces_with_the_first_frame(
+        self, pocket: Path, parameters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """mdrun goes on in a folder that is moved; ended before, the earlier run stays as it was."""
+        pytest.importorskip("parmed", reason="pip install 'openmm_neuralmd[gromacs]'")
+        folder = tmp_path / "run"
+        build = [str(pocket), "--ligand", LIGAND, "--ligand-parameters", str(parameters), "--padding", "0.15"]
+        words = [*build, "--interval", "0.4", "--engine", "gromacs", "--time", "2"]
+        run([*words, "--equilibration", "1"], folder)
+        earlier = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        command = [sys.executable, "-m", "openmm_neuralmd.cli", "reference", *words, "--force", "--quiet"]
+        command += ["--threads", "1", "--out", str(folder), "--equilibration", "1000"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + PATIENCE_S
+            while not list(folder.glob(".neuralmd-new/gromacs/heating.log")):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            process.terminate()
+            assert process.wait() == 143
+            assert process.stderr is not None
+            assert "ended by SIGTERM" in process.stderr.read()
+        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == earlier
+        run([*words, "--equilibration", "1", "--seed", "9", "--force"], folder)
+        record = json.loads((folder / "run.json").read_text())
+        assert record["settings"]["seed"] == 9
+        assert record["n_snapshots_done"] == 5
+        assert len(mdtraj.load(str(folder / "trajectory.xtc"), top=str(folder / "topology.pdb"))) == 5
+        assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
     def test_table_for_people(
         self, pocket: Path, parameters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -10,7 +10,7 @@ from openmm.app import PDBFile
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.reference.system import MolecularSystem, build_system, load_system
+from openmm_neuralmd.reference.system import FORCE_FIELD, MolecularSystem, build_system, load_system
 from tests.reference.conftest import LIGAND
 
 
@@ -147,3 +147,28 @@ def test_topology_holds_the_complex_with_its_bonds(solvated: MolecularSystem, tm
     found = PDBFile(str(tmp_path / "topology.pdb"))
     assert found.topology.getNumAtoms() == len(solvated.find_complex())
     assert sum(b[0].residue.name == LIGAND for b in found.topology.bonds()) == 46
+
+
+@pytest.mark.parametrize("solvent", ["none", "gbn2"])
+def test_force_fields_in_the_current_folder_are_not_openmm_s(
+    pocket: Path, parameters: Path, solvent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = f"<InitializationScript>open('{tmp_path / 'ran'}', 'w').close()</InitializationScript>"
+    for name in (*FORCE_FIELD, "amber14/protein.ff14SB.xml", "implicit/gbn2.xml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"<ForceField>{code}</ForceField>")
+    monkeypatch.chdir(tmp_path)
+    build_system(pocket, ligand=LIGAND, ligand_parameters=parameters, solvent=solvent)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("tag", ["Script", "InitializationScript"])
+def test_parameters_that_hold_code_need_leave(pocket: Path, parameters: Path, tag: str, tmp_path: Path) -> None:
+    code = f"<{tag}>open('{tmp_path / 'ran'}', 'w').close()</{tag}></ForceField>"
+    path = tmp_path / "ligand.xml"
+    path.write_text(parameters.read_text().replace("</ForceField>", code))
+    with pytest.raises(InputError, match=rf"ligand\.xml: holds <{tag}>.*--allow-scripts"):
+        build_system(pocket, ligand=LIGAND, ligand_parameters=path, solvent="none")
+    assert not (tmp_path / "ran").exists()
+    build_system(pocket, ligand=LIGAND, ligand_parameters=path, solvent="none", allow_scripts=True)
+    assert (tmp_path / "ran").exists()
