@@ -120,6 +120,18 @@ def read_seeds(option: str, text: str) -> list[int]:
     return seeds
 
 
+def read_names(option: str, text: str) -> list[str]:
+    """Names with commas between.
+
+    Raises:
+        InputError: If one is empty.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"{option} {text!r}: a name is empty; give names with commas between, such as A,B")
+    return names
+
+
 def note_given(parser: argparse.ArgumentParser, words: Sequence[str], args: argparse.Namespace) -> None:
     """Keep in ``args.given`` which options were typed, to tell them from their defaults."""
     typed = {word.partition("=")[0] for word in words if word.startswith("-")}

@@ -15,6 +15,7 @@ COMBINATIONS = (
     ("simulate", "--quiet --resume", "out"),
     ("train", "--resume --force", "--resume.*--force"),
     ("train", "--resume", "out"),
+    ("train with its bar", "--lag 79", "--lag"),
     ("train", "--complexes table.csv", "--complexes"),
     ("train", "--misato md.h5", "--misato"),
     ("train", "--split-file list.txt", "--split-file"),

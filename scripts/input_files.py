@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import h5py
 import mdtraj
 import numpy as np
 import torch
@@ -70,7 +71,8 @@ def _make_structures() -> None:
         frames.save_xtc(f"{name}.xtc")
     frames.save_netcdf("md.nc")
     frames.save_dcd("md.dcd")
-    frames.save_hdf5("md.h5")
+    with h5py.File("md.h5", "w") as file:  # of HDF5, though neither a trajectory nor MISATO's
+        file["coordinates"] = frames.xyz
     frames.save_trr("md.trr")
     frames[:1].save_dcd("one.dcd")
     frames[:1].save_xtc("one.xtc")

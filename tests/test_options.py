@@ -13,6 +13,7 @@ from openmm_neuralmd.options import (
     list_given,
     note_given,
     number,
+    read_names,
     read_seeds,
     refuse_twice,
     refuse_unused,
@@ -89,6 +90,12 @@ def test_seeds_that_are_none(text) -> None:
 
 def test_seeds() -> None:
     assert read_seeds("--seeds", "0, 42,123") == [0, 42, 123]
+
+
+def test_names() -> None:
+    assert read_names("--chain", "A, B") == ["A", "B"]
+    with pytest.raises(InputError, match="--chain 'A,': a name is empty"):
+        read_names("--chain", "A,")
 
 
 def test_options_without_effect_are_told_from_defaults() -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 
-from openmm_neuralmd.options import number, whole
+from openmm_neuralmd.options import number, read_names, whole
 from openmm_neuralmd.preparation.download import download_entry
 from openmm_neuralmd.preparation.prepare import DEFAULT_MAX_GAP, Preparation, prepare_complex
 
@@ -55,12 +55,12 @@ def run_prepare(args: argparse.Namespace) -> None:
         download_entry(args.pdb_id) if args.pdb_id else args.structure,
         args.ligand,
         args.out,
-        chains=args.chain.split(",") if args.chain else None,
+        chains=read_names("--chain", args.chain) if args.chain else None,
         smiles=args.smiles,
         sdf=args.sdf,
         ph=args.ph,
         max_gap=args.max_gap,
-        remove=args.remove.split(",") if args.remove else (),
+        remove=read_names("--remove", args.remove) if args.remove else (),
         overwrite=args.force,
     )
     print(json.dumps(preparation.protocol, indent=2) if args.json else _format(preparation))

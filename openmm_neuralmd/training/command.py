@@ -23,12 +23,14 @@ from openmm_neuralmd.simulation.force_field_options import (
     load_force_field,
 )
 from openmm_neuralmd.simulation.replicas import use_threads
+from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.train import DEFAULT_CONFIG, train_model
 
+_AFTER_CHECKS_S = 1e-6  # the bar appears with its first step, so errors before it stand alone
 _OF_PATHS = ("--displacement", "--rollout", "--velocity-mapping", "--velocity-refinement")
 """What only models that are rolled out in training have."""
 
@@ -101,11 +103,11 @@ def run_train(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     out = Path(args.out)
+    check_plain_file(out, "--out")
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
     if args.resume and args.force:
         raise InputError("--resume and --force exclude each other: one goes on, the other starts again")
-    check_plain_file(out, "--out")
     checkpoint = out.with_suffix(".training") / "checkpoint.pt"
     if checkpoint.exists() and not (args.force or args.resume):
         raise InputError(
@@ -129,9 +131,11 @@ def _train(args: argparse.Namespace) -> None:
         raise InputError(f"{args.complexes}: no complex is marked as training")
     if held_out:
         refuse_unused(args, ("--split",), "where complexes are held out: whole trajectories train then")
+    check_cutoffs([e.complex for e in (*entries, *held_out)], ligand=args.ligand_cutoff, pocket=args.pocket_cutoff)
     _report_data(entries, held_out)
     labels = _label(args, entries)
-    with tqdm(total=settings.iterations, unit="step", disable=args.quiet, file=sys.stderr) as bar:
+    shown = {"disable": args.quiet, "delay": _AFTER_CHECKS_S}
+    with tqdm(total=settings.iterations, unit="step", file=sys.stderr, **shown) as bar:
 
         def report(step: int, row: dict[str, float]) -> None:
             bar.update(step - bar.n)
