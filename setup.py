@@ -31,7 +31,6 @@ setup(
         "filelock>=3.20",
         "gemmi>=0.7",
         "rdkit>=2024.3",
-        "tables>=3.9",
         "matplotlib>=3.8",
         "tqdm>=4.66",
     ],

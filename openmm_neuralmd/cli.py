@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from openmm_neuralmd import __version__
-from openmm_neuralmd.errors import InputError, NeuralMDError
+from openmm_neuralmd.errors import InputError, NeuralMDError, describe_error
 from openmm_neuralmd.files import describe_storage_error
 from openmm_neuralmd.options import note_given
 from openmm_neuralmd.signals import Terminated, end_in_order
@@ -62,7 +62,7 @@ def _run(words: list[str]) -> int:
         return _BROKEN_PIPE
     except (NeuralMDError, NotImplementedError, OSError) as error:
         told = describe_storage_error(error) if isinstance(error, OSError) else error
-        print(f"neuralmd: error: {' '.join(str(told).split())}", file=sys.stderr)
+        print(f"neuralmd: error: {' '.join(str(told).split()) or describe_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("neuralmd: interrupted; what was written is good up to the last snapshot", file=sys.stderr)

@@ -197,9 +197,8 @@ def read_pdb(path: str | Path) -> Any:
     try:
         structure = reader(io.StringIO(text))
     except Exception as error:  # OpenMM's parsers raise whatever the damage led to
-        told = describe_error(error)
+        told = ("cut short? " if isinstance(error, ValueError) else "") + describe_error(error)
         reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told
-        reason = f"cut short? {told}" if isinstance(error, ValueError) else reason
         raise InputError(
             f"{path}: cannot be read as {reader.__name__[:-4]} ({reason}); protein and ligand "
             "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"

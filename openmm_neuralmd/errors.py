@@ -2,6 +2,15 @@
 
 import re
 
+_WORDS = {
+    "MemoryError": "more memory would be needed than there is",
+    "IndexError": "it holds fewer values than expected",
+    "StopIteration": "empty or cut short",
+    "AssertionError": "it contradicts itself",
+}
+"""For errors without a message."""
+_NO_NUMBER = re.compile(r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (.*)")
+
 
 class NeuralMDError(Exception):
     """Base of all errors of this package; the command line prints it as one line and exits with status 2."""
@@ -32,12 +41,17 @@ class StorageError(NeuralMDError, OSError):
 
 
 def describe_error(error: BaseException) -> str:
-    """What an exception of a library says, on one line and never empty, to stand in a message of ours."""
-    if isinstance(error, KeyError) and error.args:
-        return f"there is no {error.args[0]!r}"
-    told = " ".join(str(error).split()).strip().rstrip(":;., ")
-    if number := re.match(
-        r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (.*)", told
-    ):
-        return f"{number[1]} is no number"
-    return told if told and told != "<NULL>" else "it is damaged, or of another kind"
+    """The line of a library's message that says what is wrong; never empty."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, IndexError) and "out of" in str(error):  # of a list, which tells nobody anything
+        return _WORDS["IndexError"]
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # its own is in quotes
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip(" \t.:;'\"()")]
+    if not lines:
+        return _WORDS.get(type(error).__name__, f"not of the expected form ({type(error).__name__})")
+    if isinstance(error, KeyError) and " " not in lines[0]:
+        return f"{lines[0]} is missing"
+    told = lines[-1 if lines[0].startswith("HDF5 error") else 0].rstrip(":;, ")  # HDF5 says what is wrong last
+    number = _NO_NUMBER.match(told)
+    return f"{number[1]} is no number" if number else told

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from openmm_neuralmd.errors import InputError, NeuralMDError, StorageError
+from openmm_neuralmd.errors import InputError, NeuralMDError, StorageError, describe_error
 
 _LONGEST_NAME = 255  # bytes, of all usual file systems
 _LARGEST_TEXT = 4 * 2**30  # bytes, unpacked; a System of a million atoms has 0.5 GB
@@ -47,7 +47,7 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is no text (compressed files must end in .gz)") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {describe_error(error)}") from error
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InputError(f"{path}: damaged, it cannot be read as JSON ({reason}); {remedy}") from error
+        told = describe_error(error)
+        raise InputError(f"{path}: damaged, it cannot be read as JSON ({told}); {remedy}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged, it holds no names with values; {remedy}")
     return content

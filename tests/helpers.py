@@ -1,8 +1,11 @@
 """Small complexes built in code, model doubles with known dynamics, tolerances and checkers."""
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h5py
+import mdtraj
 import numpy as np
 import openmm as mm
 import torch
@@ -13,6 +16,7 @@ from rdkit.Chem import AllChem
 from torch import Tensor
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Writer
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
@@ -190,4 +194,23 @@ def write_pocket(path: Path) -> Path:
     modeller.addHydrogens(platform=mm.Platform.getPlatformByName("CPU"))
     with path.open("w") as file:
         PDBFile.writeFile(modeller.topology, modeller.positions, file, keepIds=True)
+
+
+def save_trajectory(trajectory: mdtraj.Trajectory, path: Path) -> Path:
+    """Write a file of any format that mdtraj writes; HDF5, for which it would need PyTables, is written here."""
+    if path.suffix != ".h5":
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*netCDF4")  # mdtraj writes NetCDF without it too
+            trajectory.save(str(path))
+        return path
+    with HDF5Writer(path, trajectory.topology) as writer:
+        writer.write(trajectory.xyz, trajectory.time)
+    if trajectory.unitcell_lengths is not None:
+        with h5py.File(path, "r+") as file:
+            for name, values, unit_name in (
+                ("cell_lengths", trajectory.unitcell_lengths, "nanometers"),
+                ("cell_angles", trajectory.unitcell_angles, "degrees"),
+            ):
+                file[name] = values.astype(np.float32)
+                file[name].attrs["units"] = unit_name
     return path

@@ -74,6 +74,23 @@ def uses_torch_jit(source: str) -> bool:
     return bool(attributes) or imports_any(source, "torch.jit")
 
 
+CHOOSE_BY_NAME = ("open", "load", "iterload", "load_frame", "load_topology", "load_hdf5", "load_lh5")
+OWN_NAMES = {  # of files that this package writes or ships
+    "analysis/bundled.py",
+    "reference/gromacs_engine.py",
+    "simulation/conversion.py",
+}
+
+
+def chooses_a_reader_by_name(source: str) -> bool:
+    """Whether mdtraj may choose the reader, some of which unpickle what they find."""
+    return imports_any(source, *(f"mdtraj.{name}" for name in CHOOSE_BY_NAME)) or any(
+        isinstance(n, ast.Attribute) and n.attr in CHOOSE_BY_NAME and isinstance(n.value, ast.Name)
+        and n.value.id == "mdtraj"
+        for n in ast.walk(ast.parse(source))
+    )  # fmt: skip
+
+
 @pytest.fixture(params=MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def module(request: pytest.FixtureRequest) -> Path:
     return request.param
@@ -122,6 +139,13 @@ def test_torch_forces_are_in_force_only(module: Path) -> None:
         assert not imports_any(module.read_text(), "openmmtorch", "NNPOps")
 
 
+def test_no_reader_of_pickles(module: Path) -> None:
+    formats = [f"mdtraj.formats.{name}" for name in ("hdf5", "lh5", "HDF5TrajectoryFile", "LH5TrajectoryFile")]
+    assert not imports_any(module.read_text(), "tables", "mdtraj.io", "cloudpickle", "dill", "joblib", *formats)
+    if str(module.relative_to(PACKAGE)) not in OWN_NAMES:
+        assert not chooses_a_reader_by_name(module.read_text())
+
+
 def test_nothing_from_pyg(module: Path) -> None:
     assert not imports_any(module.read_text(), "torch_geometric", "torch_scatter", "torch_cluster", "torch_sparse")
 
@@ -154,6 +178,11 @@ class TestCheckers:
 
     def test_own_name_is_not_openmm(self) -> None:
         assert not imports_any("import openmm_neuralmd.units", "openmm")
+
+    @pytest.mark.parametrize("line", ["mdtraj.load(path)", "mdtraj.open", "from mdtraj import load_frame"])
+    def test_a_reader_chosen_by_name_is_found(self, line: str) -> None:
+        assert chooses_a_reader_by_name(line)
+        assert not chooses_a_reader_by_name("mdtraj.load_pdb(path); files.open(path)")
 
     @pytest.mark.parametrize(
         "line", ["import torch\ntorch.jit.script(f)", "from torch.jit import freeze", "import torch.jit"]

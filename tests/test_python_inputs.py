@@ -286,6 +286,8 @@ CASES = [
 
 
 def name_case(case: Any) -> str:
+    if type(case) is object:
+        return "object"  # whose repr is an address, another in each worker
     return " ".join(repr(case).split())[:40] if not callable(case) else getattr(case, "__name__", "call")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from openmm_neuralmd.analysis.bundled import REPLICAS
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
 from openmm_neuralmd.analysis.energetics import EnergyModel, compute_energies, plan_energies
+from openmm_neuralmd.analysis.formats import is_hdf5
 from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
 from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, RESERVED_LABELS, observe, observe_start
 from openmm_neuralmd.analysis.records import collect_metrics, write_records
@@ -139,7 +140,7 @@ def open_series(
     """
     if path.is_dir():
         return open_run(path, label=label)
-    if top is None and path.is_file() and path.suffix.lower() not in (".h5", ".hdf5"):
+    if top is None and path.is_file() and not is_hdf5(path):
         raise InputError(f"{path}: give its topology ({option}), a PDB, PDBx, GRO, prmtop or TPR file")
     return open_trajectory(path, top, label=label, interval=interval)
 

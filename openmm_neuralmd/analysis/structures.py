@@ -17,6 +17,7 @@ import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from openmm_neuralmd.analysis.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
 from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bonds
 from openmm_neuralmd.analysis.topologies import WATERS, StructureFile, load_structure_file
 from openmm_neuralmd.analysis.trajectories import open_trajectory
@@ -25,7 +26,7 @@ from openmm_neuralmd.chemistry import perceive_bond_orders
 from openmm_neuralmd.complex import Complex, describe_residue, load_complex, select_residue
 from openmm_neuralmd.errors import InputError
 
-SUFFIXES = (".gro", ".tpr", ".prmtop", ".parm7", ".prm7", ".psf", ".h5", ".hdf5")
+SUFFIXES = (".gro", ".tpr", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES)
 """Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""
 _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _BOX_IONS = ("Na", "Cl", "K")
@@ -35,7 +36,7 @@ _COVALENT_NM = 0.02  # beyond the sum of the covalent radii
 
 def find_structure_file(complex_file: str | None, top: str | None, trajectories: Sequence[str]) -> str | None:
     """What a complex is read from: a file of its own, else the topology, else a trajectory that holds one."""
-    return complex_file or top or next((t for t in trajectories if t.endswith((".h5", ".hdf5"))), None)
+    return complex_file or top or next((t for t in trajectories if is_hdf5(t)), None)
 
 
 @check_arguments(

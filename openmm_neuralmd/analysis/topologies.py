@@ -1,14 +1,28 @@
-"""Topology files of any engine: PDB, mmCIF, GRO, prmtop, PSF, HDF5 through mdtraj, TPR through MDAnalysis."""
+"""Topology files of any engine: PDB, mmCIF, GRO, prmtop, PSF through mdtraj, HDF5, TPR through MDAnalysis."""
 
 import re
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mdtraj
 import numpy as np
+from mdtraj.formats.gro import load_gro
+from mdtraj.formats.pdbx import load_pdbx
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.analysis.formats import (
+    CIF_SUFFIXES,
+    HDF5_SUFFIXES,
+    PDB_SUFFIXES,
+    PRMTOP_SUFFIXES,
+    TOPOLOGIES,
+    TOPOLOGY_SUFFIXES,
+    check_format,
+)
+from openmm_neuralmd.analysis.hdf5_trajectories import load_hdf5
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 
 WATERS = frozenset("HOH WAT SOL H2O TIP TIP2 TIP3 TIP4 TIP5 TIP3P TIP4P SPC SPCE".split())
 _HEAVIEST_HYDROGEN = 4.5  # [Da]
@@ -41,29 +55,44 @@ def load_structure_file(path: Path) -> StructureFile:
     Raises:
         InputError: If the file is missing or unreadable.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; give a topology")
-    suffix = path.suffix.lower()
+    suffix = check_format(path, TOPOLOGY_SUFFIXES, "topology", TOPOLOGIES)
     try:
-        if suffix == ".tpr":
-            return _load_tpr(path)
-        if suffix in (".prmtop", ".parm7", ".prm7", ".psf"):
-            return StructureFile(mdtraj.load_topology(str(path)), None, None)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*two consecutive residues")  # GRO numbers wrap
-            frame = mdtraj.load_frame(str(path), 0) if suffix in (".h5", ".hdf5") else mdtraj.load(str(path))
-    except InputError:
+            warnings.simplefilter("ignore")  # on what is checked here, or does not matter, such as numbers that wrap
+            topology, positions, cell = _READERS[suffix](path)
+    except (InputError, TopologyMismatchError):
         raise
-    except IndexError as error:  # mdtraj's of a PDB file without an ATOM record
-        raise InputError(f"{path}: holds no atoms that could be read; give a topology") from error
     except Exception as error:  # readers raise whatever the damage led to
-        raise InputError(f"{path}: cannot be read as a topology: {describe_error(error)}") from error
+        if isinstance(error, IndexError) and suffix in PDB_SUFFIXES:  # mdtraj's of a file without an ATOM record
+            raise InputError(f"{path}: holds no atoms that could be read; give a topology") from error
+        raise InputError(f"{path}: cannot be read as a topology: {describe_damage(error)}") from error
+    if topology.n_atoms == 0:
+        raise InputError(f"{path}: holds no atoms that could be read; give a topology")
     if suffix == ".gro":
-        _set_elements(frame.topology)
-    cell = None if frame.unitcell_vectors is None else frame.unitcell_vectors[0].astype(np.float64)
+        _set_elements(topology)
     return StructureFile(
-        frame.topology, frame.xyz[0].astype(np.float64), cell if cell is not None and cell.any() else None
+        topology,
+        None if positions is None else np.asarray(positions, dtype=np.float64),
+        None if cell is None or not np.any(cell) else np.asarray(cell, dtype=np.float64),
     )
+
+
+def _read_first(reader: Callable[..., mdtraj.Trajectory]) -> Callable[[Path], StructureFile]:
+    """What a reader of mdtraj finds in the first frame of a file."""
+
+    def read(path: Path) -> StructureFile:
+        frame = reader(str(path.absolute()))  # mdtraj takes a name such as http:/... for an address
+        cell = None if frame.unitcell_vectors is None else frame.unitcell_vectors[0]
+        return StructureFile(frame.topology, frame.xyz[0], cell)
+
+    return read
+
+
+def _read_bare(reader: Callable[[str], mdtraj.Topology]) -> Callable[[Path], StructureFile]:
+    """What a reader of mdtraj finds in a file without positions."""
+    return lambda path: StructureFile(reader(str(path.absolute())), None, None)
 
 
 def _load_tpr(path: Path) -> StructureFile:
@@ -71,7 +100,10 @@ def _load_tpr(path: Path) -> StructureFile:
         import MDAnalysis
     except ImportError as error:
         raise InputError(f"{path}: TPR files need MDAnalysis: pip install 'openmm_neuralmd[gromacs]'") from error
-    universe = MDAnalysis.Universe(str(path))
+    try:
+        universe = MDAnalysis.Universe(str(path))
+    except ValueError as error:  # whose text names a class; what went wrong is in the first error
+        raise InputError(f"{path}: cannot be read as a topology: {describe_damage(_find_cause(error))}") from error
     bonds = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), dtype=np.int64)
     elements = guess_elements(universe.atoms.masses, bonds)
     if hasattr(universe.atoms, "elements"):
@@ -130,9 +162,26 @@ def _read_element(name: str, *, is_alone: bool) -> Any:
     return _ELEMENTS[symbol] if symbol in _OF_MOLECULES else mdtraj.element.virtual
 
 
-def describe_error(error: Exception) -> str:
-    """The line of a reader's message that says what is wrong."""
+def _find_cause(error: BaseException) -> BaseException:
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
+
+
+def describe_damage(error: BaseException) -> str:
+    """Why a reader of files failed, in one line; never empty."""
     if isinstance(error, TypeError | EOFError):  # what readers stumble over where a file ends too early
         return "empty or cut short"
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last
+    return describe_error(error)
+
+
+_READERS: dict[str, Callable[[Path], StructureFile]] = {
+    **dict.fromkeys(PDB_SUFFIXES, _read_first(partial(mdtraj.load_pdb, frame=0))),
+    **dict.fromkeys(CIF_SUFFIXES, _read_first(partial(load_pdbx, frame=0))),
+    **dict.fromkeys(PRMTOP_SUFFIXES, _read_bare(mdtraj.load_prmtop)),
+    **dict.fromkeys(HDF5_SUFFIXES, lambda path: StructureFile(*load_hdf5(path))),
+    ".gro": _read_first(load_gro),
+    ".psf": _read_bare(mdtraj.load_psf),
+    ".tpr": _load_tpr,
+}
+"""One for each of ``TOPOLOGY_SUFFIXES``; mdtraj's own choice by name would include readers that run code."""

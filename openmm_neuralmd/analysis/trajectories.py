@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import json
 import os
 import struct
 import sys
@@ -14,18 +13,45 @@ from typing import Any
 
 import mdtraj
 import numpy as np
+from mdtraj.formats import (
+    DCDTrajectoryFile,
+    LAMMPSTrajectoryFile,
+    TRRTrajectoryFile,
+    XTCTrajectoryFile,
+    XYZTrajectoryFile,
+)
 
+from openmm_neuralmd.analysis.formats import (
+    HDF5_SUFFIXES,
+    NETCDF_SUFFIXES,
+    TIMED_SUFFIXES,
+    TRAJECTORIES,
+    TRAJECTORY_SUFFIXES,
+    check_format,
+    count_frames,
+    find_dcd_order,
+    find_suffix,
+    is_hdf5,
+    read_dcd_layout,
+    read_n_atoms,
+)
+from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Reader
 from openmm_neuralmd.analysis.netcdf import open_netcdf
-from openmm_neuralmd.analysis.topologies import describe_error, load_topology
+from openmm_neuralmd.analysis.topologies import describe_damage, load_topology
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from openmm_neuralmd.files import give_ascii_path
+from openmm_neuralmd.files import give_ascii_path, read_json
+from openmm_neuralmd.folders import settle_folder
 
 CHUNK_FRAMES = 50
 _AKMA_TIME_PS = 0.04888821  # CHARMM's unit of time, which DCD headers use
-_FORMATS = "DCD, XTC, TRR, NetCDF or HDF5"
 _SAME_TIME = 1e-3  # of an interval
-_NETCDF = (".nc", ".netcdf", ".ncdf")
-_TIMED = (".xtc", ".trr", *_NETCDF, ".h5", ".hdf5")  # formats that carry times
+_READERS = {  # the formats of ``TRAJECTORY_SUFFIXES`` that mdtraj may read
+    ".dcd": DCDTrajectoryFile,
+    ".xtc": XTCTrajectoryFile,
+    ".trr": TRRTrajectoryFile,
+    ".xyz": XYZTrajectoryFile,
+    ".lammpstrj": LAMMPSTrajectoryFile,
+}
 _RUN_TRAJECTORIES = ("trajectory.dcd", "trajectory.xtc", "trajectory.nc", "trajectory.h5")
 
 
@@ -65,6 +91,8 @@ class TrajectoryFile:
         n_read = 0
         for chunk in _read_chunks(self.path, self.topology, atoms, notes):
             finite = np.isfinite(chunk.xyz).all(axis=(1, 2))
+            if chunk.unitcell_vectors is not None:
+                finite &= np.isfinite(chunk.unitcell_vectors).all(axis=(1, 2))
             if not finite.all():
                 bad = int(np.argmin(finite))
                 notes.append(
@@ -86,22 +114,15 @@ def open_run(directory: str | Path, *, label: str | None = None) -> TrajectoryFi
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give a run directory, written by neuralmd simulate")
+    settle_folder(directory)
     found = [directory / name for name in _RUN_TRAJECTORIES if (directory / name).is_file()]
     if not found or not (directory / "topology.pdb").is_file():
         raise InputError(
             f"{directory}: not a run directory: it must hold topology.pdb and trajectory.dcd (or .xtc, .nc, .h5); "
             "for other trajectories give the file itself and --top"
         )
-    info: dict[str, Any] = {}
-    if (directory / "run.json").is_file():
-        try:
-            info = json.loads((directory / "run.json").read_text())
-        except ValueError as error:
-            raise InputError(f"{directory / 'run.json'}: not valid JSON: {error}") from error
-    if not isinstance(info, dict):
-        raise InputError(
-            f"{directory / 'run.json'}: damaged, it holds no entries; give the trajectory itself and --top"
-        )
+    record = directory / "run.json"
+    info = read_json(record, "put it back, or remove it") if record.is_file() else {}
     return open_trajectory(found[0], directory / "topology.pdb", label=label or directory.name, info=info)
 
 
@@ -116,7 +137,7 @@ def open_trajectory(
     """Open a trajectory file with its topology.
 
     Args:
-        path: DCD, XTC, TRR, NetCDF, HDF5 or anything else mdtraj reads.
+        path: DCD, XTC, TRR, NetCDF, HDF5, XYZ or LAMMPS' lammpstrj.
         top: PDB, PDBx/mmCIF, GRO, prmtop, HDF5, or TPR (through MDAnalysis); HDF5 trajectories carry their own.
         label: What tables call it; the file's name by default.
         interval: Between frames [ps]; needed where the file does not carry it.
@@ -127,11 +148,12 @@ def open_trajectory(
         TopologyMismatchError: If the two have different numbers of atoms.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; give a trajectory")
+    suffix = check_format(path, TRAJECTORY_SUFFIXES, "trajectory", TRAJECTORIES)
     if interval is not None and not 0.0 < interval < float("inf"):
         raise InputError(f"{path}: an interval of {interval:g} ps: give more than 0 ps between frames (--interval)")
-    if top is None and path.suffix.lower() not in (".h5", ".hdf5"):
+    if top is None and not is_hdf5(path):
         raise InputError(f"{path}: give its topology (--top), a PDB, PDBx, GRO, prmtop or TPR file of the same atoms")
     topology, positions = load_topology(Path(top) if top is not None else path)
     notes: list[str] = []
@@ -139,11 +161,11 @@ def open_trajectory(
     if first is None or len(first) == 0:
         raise InputError(f"{path}: holds no complete frame; give a finished trajectory")
     starts_at_zero = False
-    if path.suffix.lower() in _TIMED and len(first) > 1 and float(first.time[0]) == 0.0:
+    if suffix in TIMED_SUFFIXES and len(first) > 1 and float(first.time[0]) == 0.0:
         told = float(first.time[1])  # 1 where mdtraj wrote frame numbers, which are no times
         starts_at_zero = interval is None or abs(told - interval) < _SAME_TIME * interval
     if interval is None:
-        interval = _read_interval(path, first)
+        interval = _read_interval(path, suffix, first)
     return TrajectoryFile(
         path=path,
         topology=topology,
@@ -156,22 +178,43 @@ def open_trajectory(
     )
 
 
+def read_frames(path: Path, topology: mdtraj.Topology) -> Iterator[mdtraj.Trajectory]:
+    """Chunks of all atoms of a file's whole frames, as they stand; they end where damage begins.
+
+    Raises:
+        InputError: If the file cannot be opened.
+        TopologyMismatchError: If it has another number of atoms.
+    """
+    yield from _read_chunks(path, topology, None, [])
+
+
 def _read_chunks(
     path: Path, topology: mdtraj.Topology, atoms: np.ndarray | None, notes: list[str], size: int = CHUNK_FRAMES
 ) -> Iterator[mdtraj.Trajectory]:
-    arguments = () if path.suffix.lower() in (".h5", ".hdf5") else (topology,)
     n_read = 0
     with contextlib.ExitStack() as stack:
-        file, promised = _open(path, stack.enter_context(give_ascii_path(path)))
+        n_safe, is_whole = sys.maxsize, True
+        if check_format(path, TRAJECTORY_SUFFIXES, "trajectory", TRAJECTORIES) in (".xtc", ".trr"):
+            n_atoms = read_n_atoms(path, find_suffix(path))
+            _require_atoms(path, None, topology.n_atoms if n_atoms is None else n_atoms, topology.n_atoms)
+            n_safe, is_whole = count_frames(path, find_suffix(path), topology.n_atoms)
+            if n_safe == 0:
+                return
+        file, promised = _open(path, stack.enter_context(give_ascii_path(path)), topology.n_atoms)
         stack.enter_context(file)
         while True:
+            size = min(size, n_safe - n_read)
+            if size == 0:
+                if n_read and not is_whole:
+                    notes.append(f"{path.name}: damaged or cut after frame {n_read}; the frames before are used")
+                return
             try:
                 with _silence():
-                    chunk = file.read_as_traj(*arguments, n_frames=size, atom_indices=atoms)
+                    chunk = file.read_as_traj(topology, n_frames=size, atom_indices=atoms)
             except Exception as error:
                 if atoms is None and n_read == 0 and ("atom" in str(error) or "shape" in str(error)):
                     raise TopologyMismatchError(
-                        f"{path}: does not fit its topology of {topology.n_atoms} atoms ({describe_error(error)}); "
+                        f"{path}: does not fit its topology of {topology.n_atoms} atoms ({describe_damage(error)}); "
                         "give the topology this trajectory was written with"
                     ) from error
                 if size > 1 and _can_seek(file, n_read):  # the chunk ran into the damage
@@ -198,24 +241,50 @@ def _can_seek(file: Any, frame: int) -> bool:
     return True
 
 
-def _open(path: Path, name: str) -> tuple[Any, int]:
-    """mdtraj's object for the file of this name, and how many frames its header promises (0 where it does not)."""
+def _open(path: Path, name: str, n_atoms: int) -> tuple[Any, int]:
+    """A reader for the file of this name, and how many frames its header promises (0 where it does not).
+
+    Raises:
+        InputError: If it cannot be read as what its name says.
+        TopologyMismatchError: If its header tells another number of atoms.
+    """
+    suffix = check_format(path, TRAJECTORY_SUFFIXES, "trajectory", TRAJECTORIES)
     try:
         with warnings.catch_warnings(), _silence():
-            warnings.filterwarnings("ignore", message=".*netCDF4")  # advice on speed only
-            file, promised = None, 0
-            if path.suffix.lower() in _NETCDF:
-                with contextlib.suppress(Exception):  # NetCDF 4, which only mdtraj can try
-                    file, promised = open_netcdf(path)
-            if file is None:
-                file = mdtraj.open(name)
-    except Exception as error:
+            warnings.simplefilter("ignore")  # advice on speed, and on what the checks below tell
+            if suffix in HDF5_SUFFIXES:
+                file: Any = HDF5Reader(path)
+                return _require_atoms(path, file, file.n_atoms, n_atoms), 0
+            if suffix in NETCDF_SUFFIXES:
+                file, promised = open_netcdf(path)
+                return _require_atoms(path, file, file.n_atoms, n_atoms), promised
+            found = read_n_atoms(path, suffix)
+            _require_atoms(path, None, n_atoms if found is None else found, n_atoms)
+            promised = 0
+            if suffix == ".dcd":
+                promised = _read_dcd_header(path)[0]
+                layout = read_dcd_layout(path)
+                if layout is not None and path.stat().st_size < layout[0] + 3 * (4 * n_atoms + 8):  # mdtraj opens none
+                    raise InputError(f"{path}: holds no complete frame; give a finished trajectory")
+            return _READERS[suffix](name), promised
+    except (InputError, TopologyMismatchError):
+        raise
+    except Exception as error:  # readers raise whatever the damage led to
         raise InputError(
-            f"{path}: cannot be read as a trajectory: {describe_error(error)}; give a whole file of {_FORMATS}"
+            f"{path}: cannot be read as a trajectory: {describe_damage(error)}; give a whole file of {TRAJECTORIES}"
         ) from error
-    if not (hasattr(file, "read_as_traj") and hasattr(file, "seek")):
-        raise InputError(f"{path}: not a trajectory format; give {_FORMATS} (mdconvert makes them)")
-    return file, _read_dcd_header(path)[0] if path.suffix.lower() == ".dcd" else promised
+
+
+def _require_atoms(path: Path, file: Any, found: int, expected: int) -> Any:
+    """The open file, closed if its atoms are not those of its topology."""
+    if found == expected:
+        return file
+    if file is not None:
+        file.close()
+    raise TopologyMismatchError(
+        f"{path}: does not fit its topology of {expected} atoms: it has {found}; give the topology this trajectory was "
+        "written with"
+    )
 
 
 @contextlib.contextmanager
@@ -250,19 +319,20 @@ def _read_dcd_header(path: Path) -> tuple[int, float]:
     """Number of frames and their interval [ps]; the interval is 0 where the header does not tell."""
     with path.open("rb") as file:
         header = file.read(48)
-    n_frames, _, stride = struct.unpack("<3i", header[8:20])
-    delta = struct.unpack("<f", header[44:48])[0]
+    order = find_dcd_order(header)
+    n_frames, _, stride = struct.unpack(f"{order}3i", header[8:20])
+    delta = struct.unpack(f"{order}f", header[44:48])[0]
     if (stride, delta) == (1, 1.0):  # what mdtraj's DCD writer puts there, whatever the interval was
         return n_frames, 0.0
     return n_frames, round(stride * delta * _AKMA_TIME_PS, 4)
 
 
-def _read_interval(path: Path, first: mdtraj.Trajectory) -> float:
+def _read_interval(path: Path, suffix: str, first: mdtraj.Trajectory) -> float:
     """Frame interval [ps]; mdtraj gives frame numbers as the times of a DCD, so its header is read here."""
     interval = 0.0
-    if path.suffix.lower() == ".dcd":
+    if suffix == ".dcd":
         interval = _read_dcd_header(path)[1]
-    elif path.suffix.lower() not in (".pdb", ".xyz", ".gro", ".crd", ".mdcrd") and len(first) > 1:
+    elif suffix in TIMED_SUFFIXES and len(first) > 1:
         interval = round(float(first.time[1] - first.time[0]), 4)
     if len(first) < 2 and not interval:
         raise InputError(f"{path}: holds 1 frame; give a trajectory")

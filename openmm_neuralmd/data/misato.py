@@ -26,11 +26,12 @@ import h5py
 import mdtraj
 import numpy as np
 
+from openmm_neuralmd.analysis.hdf5 import StoredArray, create_hdf5, find_member, has_member, open_hdf5
 from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
 from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import read_text, write_whole
 from openmm_neuralmd.units import NM_PER_ANGSTROM
 
@@ -78,10 +79,7 @@ class MisatoFile:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; give MISATO's MD.hdf5")
-        try:
-            self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise InputError(f"{self.path}: not a readable HDF5 file, or cut short: {error}") from error
+        self._file = open_hdf5(self.path)
         self.frame_interval, self.superpose_on, self.keep_hydrogens = frame_interval, superpose_on, keep_hydrogens
 
     def __enter__(self) -> "MisatoFile":
@@ -100,7 +98,7 @@ class MisatoFile:
 
     def find_key(self, name: str) -> str | None:
         """The group of a name, None if there is none; PDB identifiers may be in small letters."""
-        return next((key for key in (name, name.upper()) if key in self._file), None)
+        return next((key for key in (name, name.upper()) if has_member(self._file, key)), None)
 
     def list_names(self) -> list[str]:
         """Names of all complexes."""
@@ -118,21 +116,21 @@ class MisatoFile:
         label = f"{self.path.name}/{key or name}"
         if key is None:
             raise InputError(f"{label}: no such complex; the file holds {len(self._file)} others")
-        group = self._file[key]
-        missing = [k for k in KEYS if k not in group] if isinstance(group, h5py.Group) else list(KEYS)
+        group = find_member(self._file, key, self.path.name)
+        missing = [k for k in KEYS if not has_member(group, k)] if isinstance(group, h5py.Group) else list(KEYS)
         if missing:
             raise InputError(f"{label}: no {', '.join(missing)}; this is not a complex in MISATO's layout")
+        arrays = {k: StoredArray(group, k, label, kinds="f" if k == KEYS[-1] else "iu") for k in KEYS}
         try:
-            atoms = read_atoms(group, label)
-            start = NM_PER_ANGSTROM * np.asarray(group["trajectory_coordinates"][0], dtype=np.float64)
+            atoms = read_atoms(arrays, label)
+            start = NM_PER_ANGSTROM * arrays[KEYS[-1]].read(0, 1)[0].astype(np.float64)
             complex_ = build_complex(atoms, start, label, keep_hydrogens=self.keep_hydrogens)
-            trajectory = self._read_trajectory(group, complex_, label)
+            trajectory = self._read_trajectory(arrays[KEYS[-1]], complex_, label)
         except OSError as error:  # a damaged chunk
-            raise InputError(f"{label}: damaged: {error}") from error
+            raise InputError(f"{label}: damaged: {describe_error(error)}") from error
         return MisatoRecord(replace(complex_, notes=()), trajectory, (*atoms.notes, *complex_.notes))
 
-    def _read_trajectory(self, group: h5py.Group, complex_: Complex, label: str) -> LigandTrajectory:
-        coordinates = group["trajectory_coordinates"]
+    def _read_trajectory(self, coordinates: StoredArray, complex_: Complex, label: str) -> LigandTrajectory:
         ligand, ca = complex_.ligand.atom_indices, complex_.protein.ca_indices
         anchors = choose_anchors(complex_, self.superpose_on)
         n_ligand = len(ligand)
@@ -149,7 +147,7 @@ class MisatoFile:
         digest = hashlib.sha256()
         parts = []
         for first in range(0, len(coordinates), size):
-            block = np.asarray(coordinates[first : first + size])[:, chosen]
+            block = coordinates.read(first, first + size)[:, chosen]
             if not np.isfinite(block).all():
                 raise InputError(f"{label}: NaN or infinity in frames {first} to {first + len(block) - 1}")
             digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
@@ -227,7 +225,7 @@ def write_misato(path: str | Path, entries: Mapping[str, mdtraj.Trajectory], *, 
             raise InputError(f"{name}: ligand {ligand} found {len(residues)} times, expected once")
         ligands[name] = residues[0]
     path = Path(path)
-    with write_whole(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_whole(path) as temporary, create_hdf5(temporary) as file:
         for name, trajectory in entries.items():
             own = ligands[name]
             chains = [[a for a in c.atoms if a.residue is not own] for c in trajectory.topology.chains]

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gemmi
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from openmm_neuralmd.analysis.hdf5 import StoredArray
 from openmm_neuralmd.analysis.ligand import perceive_bonds
 from openmm_neuralmd.chemistry import perceive_bond_orders
 from openmm_neuralmd.complex import (
@@ -57,16 +57,16 @@ class Atoms:
         return np.flatnonzero(self.owners == self.owners[-1])
 
 
-def read_atoms(group: Mapping[str, Any], label: str) -> Atoms:
-    """The atoms of a group.
+def read_atoms(arrays: Mapping[str, StoredArray], label: str) -> Atoms:
+    """The atoms of a group, from its arrays by name.
 
     Raises:
         InputError: If their numbers do not fit together, or there is only one molecule.
     """
-    numbers = np.asarray(group["atoms_number"][:], dtype=np.int64)
-    codes = np.asarray(group["atoms_residue"][:], dtype=np.int64)
-    begins = np.unique(np.asarray(group["molecules_begin_atom_index"][:], dtype=np.int64))
-    shape = group["trajectory_coordinates"].shape
+    numbers = arrays["atoms_number"].read().astype(np.int64)
+    codes = arrays["atoms_residue"].read().astype(np.int64)
+    begins = np.unique(arrays["molecules_begin_atom_index"].read().astype(np.int64))
+    shape = arrays["trajectory_coordinates"].shape
     if len(shape) != 3 or shape[0] < 1 or shape[1:] != (len(numbers), 3) or len(codes) != len(numbers):
         raise InputError(
             f"{label}: {len(numbers)} atomic numbers, {len(codes)} residue codes and coordinates of shape {shape} do "

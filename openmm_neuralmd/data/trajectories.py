@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from openmm_neuralmd.analysis.formats import TIMED_SUFFIXES
 from openmm_neuralmd.analysis.imaging import JumpGuard
 from openmm_neuralmd.analysis.site import POCKET_CUTOFF_NM, SUPERPOSITIONS
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
@@ -289,7 +290,7 @@ class _Clock:
 
     def __init__(self, file: TrajectoryFile) -> None:
         self.path, self.interval = file.path, file.interval
-        self.is_timed = file.path.suffix.lower() in (".xtc", ".trr", ".nc", ".netcdf", ".ncdf", ".h5", ".hdf5")
+        self.is_timed = file.path.suffix.lower() in TIMED_SUFFIXES
         self.n_read, self.last = 0, np.zeros(0)
 
     def check(self, chunk: mdtraj.Trajectory) -> None:

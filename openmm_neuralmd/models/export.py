@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check_path
 from openmm_neuralmd.complex import A_COMPLEX, Complex
-from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
 from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
@@ -432,7 +432,7 @@ def check_exportable(net: nn.Module, kind: str) -> None:
     try:
         _compile(net, kind)
     except Exception as error:  # torch.jit raises many kinds
-        raise ModelContractError(f"a {kind} network cannot be compiled: {str(error).splitlines()[0]}") from error
+        raise ModelContractError(f"a {kind} network cannot be compiled: {describe_error(error)}") from error
 
 
 def _compile(net: nn.Module, kind: str) -> Any:

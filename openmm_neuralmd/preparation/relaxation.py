@@ -9,6 +9,7 @@ import openmm as mm
 from openmm import Platform, app, unit
 from openmm.app import CutoffNonPeriodic, ForceField, Modeller, Topology
 
+from openmm_neuralmd.errors import describe_error
 from openmm_neuralmd.preparation.protein import CAPS
 
 _FORCE_FIELD = Path(app.__file__).parent / "data" / "amber14-all.xml"
@@ -48,7 +49,7 @@ def relax_built(
     try:
         system = ForceField(str(_FORCE_FIELD)).createSystem(modeller.topology, nonbondedMethod=CutoffNonPeriodic)
     except ValueError as error:
-        return str(error).splitlines()[0]
+        return describe_error(error)
     polymer = [a for k, r in enumerate(topology.residues()) if k < n_polymer for a in r.atoms()]
     for k, atom in enumerate(polymer):
         if atom.residue.name not in CAPS and get_key(atom) in deposited:

@@ -10,7 +10,7 @@ import gemmi
 import numpy as np
 
 from openmm_neuralmd.complex import get_parent_residue
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 
 _PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 _NUCLEIC = (gemmi.PolymerType.Dna, gemmi.PolymerType.Rna, gemmi.PolymerType.DnaRnaHybrid)
@@ -102,8 +102,7 @@ def read_structure(path: str | Path) -> Structure:
     try:
         source = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError, IndexError) as error:  # gemmi's; the last of an empty mmCIF file
-        told = "" if isinstance(error, IndexError) else str(error)
-        reason = told.splitlines()[0].rstrip(":. ") if told else "empty"
+        reason = "empty" if isinstance(error, IndexError) else describe_error(error).rstrip(":. ")
         raise InputError(
             f"{path}: cannot be read as PDB or mmCIF ({reason}); give a whole file, neither cut short nor edited"
         ) from error

@@ -222,8 +222,8 @@ class _Run:
         found = re.search(r"nsteps\s*=\s*(\d+)", text)
         if found is not None and int(found[1]) != phase.n_steps:
             until = f"{phase.n_steps * self.protocol.timestep_ps:.6f}"
-            call_gromacs(["convert-tpr", "-s", "production.tpr", "-until", until, "-o", "changed.tpr"], self.folder)
-            (self.folder / "changed.tpr").replace(self.folder / "production.tpr")
+            with write_whole(self.folder / "production.tpr") as changed:
+                call_gromacs(["convert-tpr", "-s", "production.tpr", "-until", until, "-o", changed.name], self.folder)
             (self.folder / "production.gro").unlink(missing_ok=True)
 
     def _run(self, name: str, phase: Phase | None) -> None:

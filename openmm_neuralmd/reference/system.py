@@ -20,7 +20,7 @@ from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_pat
 from openmm_neuralmd.chemistry import read_sdf
 from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_complex, read_pdb
 from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.implicit import (
     IMPLICIT_CUTOFF_NM,
@@ -232,7 +232,7 @@ def create_system(force_field: ForceField, topology: Topology, solvent: str) -> 
             hydrogenMass=HYDROGEN_MASS_DA * unit.dalton,
         )
     except ValueError as error:  # GBn2 is tabulated for radii of 0.1 to 0.2 nm: no silicon
-        raise InputError(f"--solvent {solvent} does not go with this complex: {error}") from error
+        raise InputError(f"--solvent {solvent} does not go with this complex: {describe_error(error)}") from error
     if solvent == "obc2":
         replace_by_native_force(system)
     return system

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_atomically
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as data:
             found = {name: data[name] for name in (*names, _DIGEST)}
     except Exception as error:  # zipfile's and NumPy's readers raise whatever the damage led to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: damaged checkpoint ({reason}); start again (--force)") from error
+        raise InputError(f"{path}: damaged checkpoint ({describe_error(error)}); start again (--force)") from error
     if str(found.pop(_DIGEST)) != _compute_digest(found):
         raise InputError(f"{path}: damaged checkpoint (it is not as it was written); start again (--force)")
     return found

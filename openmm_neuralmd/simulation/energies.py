@@ -20,9 +20,9 @@ from openmm_neuralmd.analysis.ligand import select_ligand
 from openmm_neuralmd.analysis.site import list_residues
 from openmm_neuralmd.analysis.topologies import load_topology
 from openmm_neuralmd.complex import read_pdb
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format
-from openmm_neuralmd.simulation.force_field_files import describe_error, load_openmm_force_field
+from openmm_neuralmd.simulation.force_field_files import load_openmm_force_field
 from openmm_neuralmd.simulation.subsystem import check_forces, check_ligand, cut_system
 from openmm_neuralmd.simulation.system_files import read_system
 

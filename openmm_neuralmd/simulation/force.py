@@ -4,9 +4,11 @@ One ``openmm.PythonForce`` does everything that a coarse step needs, so the whol
 parameter, set by ``NeuralMDIntegrator``, says what the next evaluation returns; whoever else asks gets the force.
 """
 
+import io
 import logging
 import pickle
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,8 +17,8 @@ import torch
 from openmm import unit
 
 from openmm_neuralmd.checks import an_instance, check_arguments
-from openmm_neuralmd.complex import Complex, Ligand
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.complex import Complex, Ligand, Protein
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
@@ -39,6 +41,14 @@ BACKENDS = {
     "torchforce": "openmmtorch.TorchForce: the model without Python, Newtonian models only; XML holds the weights",
 }
 _PROBE_TOLERANCE = 1e-4
+_PICKLED = {
+    (LigandComputation.__module__, LigandComputation.__name__),
+    *((Complex.__module__, c.__name__) for c in (Complex, Ligand, Protein)),
+    *(("numpy", name) for name in ("ndarray", "dtype")),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+}
+"""Module and name of all that a pickled LigandComputation names, with NumPy 1 and 2."""
 _log = logging.getLogger(__name__)
 _N_FORCE_GROUPS = 32
 
@@ -173,19 +183,43 @@ def read_step_settings(system: mm.System) -> StepSettings:
     """What an integrator must know of the force in a System, also after XML or a copy.
 
     Raises:
-        InputError: If the System holds no NeuralMDForce, or one whose model has no file.
+        InputError: If the System holds no NeuralMDForce, one whose model has no file, or another force of its name.
     """
     forces = {f.getName(): f for f in system.getForces()}
     force, drift = forces.get(FORCE_NAME), forces.get(DRIFT_NAME)
     if force is None:
         raise InputError("the System holds no NeuralMDForce: add one with force.add_to(system)")
     content = ElementTree.fromstring(mm.XmlSerializer.serialize(force)).get("function", "")
-    computation: LigandComputation = pickle.loads(bytes.fromhex(content))
+    computation = _read_computation(bytes.fromhex(content))
     # add_to leaves no constraint; with one, GPU platforms would not bear what a held System's program does
     masses = [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
     is_held = 0.0 in masses and system.getNumConstraints() == 0
     drift_group = None if drift is None else drift.getForceGroup()
     return computation.get_step_settings(force.getForceGroup(), drift_group=drift_group, is_held=is_held)
+
+
+class _ComputationReader(pickle.Unpickler):
+    """Makes a LigandComputation and what belongs to it; a pickle can name any function of Python and call it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PICKLED:
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong to a NeuralMDForce")
+        return super().find_class(module, name)
+
+
+def _read_computation(content: bytes) -> LigandComputation:
+    try:
+        computation = _ComputationReader(io.BytesIO(content)).load()
+    except Exception as error:  # damaged pickles raise anything
+        raise InputError(
+            f"the System's {FORCE_NAME} cannot be read: {describe_error(error)}; add one with force.add_to(system)"
+        ) from error
+    if not isinstance(computation, LigandComputation):
+        raise InputError(
+            f"the System's {FORCE_NAME} holds a {type(computation).__name__}, not what NeuralMDForce evaluates; add "
+            "one with force.add_to(system)"
+        )
+    return computation
 
 
 @check_arguments(context=an_instance(mm.Context, of="an openmm.Context, such as simulation.context"))

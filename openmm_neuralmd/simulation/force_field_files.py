@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from openmm.app import ForceField
 from openmm.app import forcefield as openmm_forcefield
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import read_text
 from openmm_neuralmd.simulation.xml_files import parse_tree
 
@@ -54,12 +54,6 @@ def find_own_file(name: str) -> Path:
         if _is_own(path) and path.is_file():
             return path
     raise InputError(f"{name}: no such file among OpenMM's own force fields")
-
-
-def describe_error(error: Exception) -> str:
-    """An error of OpenMM's force field in one line; a KeyError says only what was missing."""
-    text = " ".join(str(error).split())
-    return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
 
 
 def _list_own_folders() -> list[Path]:

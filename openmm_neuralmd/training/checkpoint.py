@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_whole
 
 _DIGEST = "digest"
@@ -44,8 +44,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # the error says it all
             saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # pickle's and torch's readers raise whatever the damage led to
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise _damaged(path, lines[0]) from error
+        raise _damaged(path, describe_error(error)) from error
     if not isinstance(saved, dict):
         raise _damaged(path, "it is something else")
     if saved.pop(_DIGEST, None) != compute_digest(saved):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.errors import InputError, NonFiniteStateError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.signals import hold_signals
@@ -224,7 +224,7 @@ class Trainer:
             self.generator.set_state(saved["generator"])
         except Exception as error:  # torch raises whatever the difference led to
             raise InputError(
-                f"{self.checkpoint_path}: damaged checkpoint ({' '.join(str(error).split())}); start afresh (--force)"
+                f"{self.checkpoint_path}: damaged checkpoint ({describe_error(error)}); start afresh (--force)"
             ) from error
         self.step, self.best, self.history = saved["step"], saved["best"], saved["history"]
 

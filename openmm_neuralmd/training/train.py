@@ -93,7 +93,7 @@ def train_model(
         return [
             build_windows(t, start=start, stop=stop, snapshot_interval=snapshot_interval, n_steps=settings.rollout)
             for t, (start, stop) in zip(trajectories, ranges, strict=True)
-            if stop > start
+            if stop > start or not held_out  # whole complexes are for one part only; else each trajectory has both
         ]
 
     def begin(trajectory: LigandTrajectory, part: Split) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main
+from tests.helpers import save_trajectory
 
 POCKET = get_bundled_path("pocket.pdb")
 R1 = get_bundled_path("r1_pocket.xtc")
@@ -344,3 +345,20 @@ def test_page_in_a_browser(compared: Path, tmp_path: Path) -> None:
     red, blue = pictures["left"], pictures["right"]  # the ligand's carbon atoms have the colour of the trajectory
     assert np.count_nonzero((red[..., 0] > 1.6 * red[..., 1]) & (red[..., 0] > 100)) > 500
     assert np.count_nonzero((blue[..., 2] > 1.3 * blue[..., 0]) & (blue[..., 2] > 80)) > 500
+
+
+@pytest.mark.parametrize("suffix", ["xtc", "trr", "nc", "h5", "dcd"])
+@pytest.mark.parametrize("which", ["run", "reference"])
+def test_one_frame_compares_with_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, which: str
+) -> None:
+    frames = mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(POCKET))[:3]
+    one = str(save_trajectory(frames[0], tmp_path / f"one.{suffix}"))
+    more = str(save_trajectory(frames, tmp_path / f"more.{suffix}"))
+    run, reference = (one, more) if which == "run" else (more, one)
+    words = ["compare", run, "--run-top", str(POCKET), "--reference", reference, "--top", str(POCKET)]
+    assert main([*words, "--interval", "80", "--run-interval", "80", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"one.{suffix}: 1 frame; at least 2 are needed" in error
+    assert not (tmp_path / "out").exists()

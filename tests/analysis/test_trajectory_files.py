@@ -1,6 +1,9 @@
 """Trajectory files of several engines, whole and damaged."""
 
-import warnings
+import gzip
+import re
+import shutil
+import struct
 from pathlib import Path
 
 import mdtraj
@@ -8,14 +11,16 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
-from openmm_neuralmd.analysis.topologies import guess_elements
+from openmm_neuralmd.analysis.formats import read_dcd_layout
+from openmm_neuralmd.analysis.topologies import describe_damage, guess_elements, load_topology
 from openmm_neuralmd.analysis.trajectories import (
     CHUNK_FRAMES,
     TrajectoryFile,
     open_run,
     open_trajectory,
 )
-from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError, describe_error
+from tests.helpers import save_trajectory as write
 
 POCKET = get_bundled_path("pocket.pdb")
 FORMATS = ("xtc", "trr", "nc", "h5")
@@ -24,13 +29,6 @@ FORMATS = ("xtc", "trr", "nc", "h5")
 @pytest.fixture(scope="module")
 def replica() -> mdtraj.Trajectory:
     return mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(POCKET))
-
-
-def write(trajectory: mdtraj.Trajectory, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*netCDF4")  # mdtraj writes NetCDF without it too
-        trajectory.save(str(path))
-    return path
 
 
 def read_all(file: TrajectoryFile) -> tuple[mdtraj.Trajectory, list[str]]:
@@ -190,3 +188,170 @@ def test_names_need_not_be_ascii(replica: mdtraj.Trajectory, tmp_path: Path, suf
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"Läufe\.\w+: "):
         read_all(open_trajectory(path, top, interval=80.0))
+
+
+def write_big_endian(path: Path) -> None:
+    """The bytes of each number of a DCD file the other way round, as on other machines."""
+    content = path.read_bytes()
+    layout = read_dcd_layout(path)
+    assert layout is not None
+    title = slice(100, layout[0] - 16)  # texts stay as they are
+    swapped = bytearray(np.frombuffer(content, dtype="<i4").astype(">i4").tobytes())
+    swapped[4:8], swapped[title] = content[4:8], content[title]
+    path.write_bytes(swapped)
+
+
+def test_dcd_of_another_machine(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
+    path = write(replica, tmp_path / "a.dcd")
+    flat = mdtraj.Trajectory(replica.xyz, replica.topology)
+    write(flat, path)  # without a box, whose numbers are of double length
+    write_big_endian(path)
+    found, notes = read_all(open_trajectory(path, POCKET, interval=80.0))
+    assert (len(found), notes) == (len(replica), [])
+    assert found.xyz == pytest.approx(replica.xyz, abs=1e-3)
+
+
+OTHERS = ("xtc", "trr", "nc", "h5", "dcd", "xyz", "pdb", "gro")
+
+
+@pytest.mark.parametrize("suffix", ["xtc", "trr", "nc", "h5", "dcd"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_file_under_a_wrong_name(replica: mdtraj.Trajectory, tmp_path: Path, suffix: str, other: str) -> None:
+    if suffix == other:
+        return
+    path = write(replica[:2], tmp_path / f"a.{other}").rename(tmp_path / f"b.{suffix}")
+    with pytest.raises(InputError, match=rf"b\.{suffix}: (holds|does not begin|not a readable|is NetCDF 4)") as caught:
+        open_trajectory(path, POCKET, interval=80.0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "dcd", "xyz", "lammpstrj", "pdb", "gro", "prmtop", "psf", "cif", "tpr"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty or cut short"),
+        (gzip.compress(b"frames"), "packed with gzip"),
+        (b"PK\x03\x04 and more", "packed with zip"),
+        (b"hello world\n" * 50, ""),
+        (b"\n\n", ""),
+        (bytes(3000), ""),
+        (b"\xff" * 3000, ""),
+        (None, "is a folder"),
+    ],
+)
+def test_what_is_no_file_of_its_format(tmp_path: Path, suffix: str, content: bytes | None, message: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    for read in (lambda: open_trajectory(path, POCKET, interval=80.0), lambda: load_topology(path)):
+        with pytest.raises(NeuralMDError, match=rf"a\.{suffix}: .*({message}|is not a \w+ format)") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+        assert not re.search(r" \(\)|: ;|: $", str(caught.value))
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "dcd", "xyz", "lammpstrj"])
+def test_one_frame_and_one_atom(replica: mdtraj.Trajectory, tmp_path: Path, suffix: str) -> None:
+    """One frame is read where its interval is known; one atom is enough."""
+    path = write(replica[0], tmp_path / f"a.{suffix}")
+    with pytest.raises(InputError, match="holds 1 frame"):
+        open_trajectory(path, POCKET)
+    found, notes = read_all(open_trajectory(path, POCKET, interval=80.0))
+    assert (len(found), notes) == (1, [])
+    one = replica.atom_slice([0])
+    write(one[0], tmp_path / "one.pdb")
+    path = write(one, tmp_path / f"one.{suffix}")
+    found, notes = read_all(open_trajectory(path, tmp_path / "one.pdb", interval=80.0))
+    assert (found.xyz.shape, notes) == ((36, 1, 3), [])
+    with pytest.raises(TopologyMismatchError, match="does not fit its topology of 1281 atoms"):
+        open_trajectory(path, POCKET, interval=80.0)
+
+
+@pytest.mark.parametrize(("suffix", "place", "order"), [("xtc", 4, ">"), ("trr", 64, ">"), ("dcd", None, "<")])
+@pytest.mark.parametrize("n_atoms", [-1, 0, 1, 2**31 - 1])
+def test_headers_that_claim_other_atoms(
+    replica: mdtraj.Trajectory, tmp_path: Path, suffix: str, place: int | None, order: str, n_atoms: int
+) -> None:
+    """No room is made for two billion atoms."""
+    path = write(replica, tmp_path / f"a.{suffix}")
+    content = bytearray(path.read_bytes())
+    layout = read_dcd_layout(path)
+    place = layout[0] - 8 if place is None and layout is not None else place
+    content[place : place + 4] = struct.pack(f"{order}i", n_atoms)
+    path.write_bytes(content)
+    with pytest.raises(TopologyMismatchError, match=f"it has {n_atoms};"):
+        open_trajectory(path, POCKET, interval=80.0)
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc", ".trr", ".nc", ".h5"])
+def test_headers_without_frames(replica: mdtraj.Trajectory, tmp_path: Path, suffix: str) -> None:
+    path = write(replica, tmp_path / f"a{suffix}")
+    layout = read_dcd_layout(path)
+    sizes = {".dcd": layout and layout[0], ".xtc": 52, ".trr": 84, ".nc": 1016, ".h5": 2048}
+    path.write_bytes(path.read_bytes()[: sizes[suffix]])
+    with pytest.raises(InputError, match=rf"a\{suffix}: (holds no complete frame|cannot be read|not a readable)"):
+        open_trajectory(path, POCKET, interval=80.0)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ', "", "\udcff"])
+def test_a_run_whose_record_is_damaged(bundled_run: Path, tmp_path: Path, text: str) -> None:
+    folder = shutil.copytree(bundled_run, tmp_path / "run")
+    (folder / "run.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=r"run\.json: not valid JSON: \S") as caught:
+        open_run(folder)
+    assert "\n" not in str(caught.value)
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        return " \n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(kind() for kind in (ValueError, OSError, KeyError, IndexError, TypeError, RuntimeError, MemoryError)),
+        *(kind("") for kind in (ValueError, KeyError, AssertionError, EOFError, StopIteration)),
+        SilentError(), KeyError("()"), RecursionError("maximum recursion depth exceeded"), ValueError("\n\n: \nend\n"),
+        UnicodeDecodeError("utf-8", b"a", 0, 1, "why"),
+    ],
+)  # fmt: skip
+def test_no_reason_is_empty(error: Exception) -> None:
+    for reason in (describe_error(error), describe_damage(error)):
+        assert re.search(r"\w", reason)
+        assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("suffix", "place", "value"),
+    [
+        ("trr", 20 + 4 * 4, 2**31 - 1),  # bytes of the box
+        ("trr", 64, 77),  # atoms
+        ("trr", 56, 2**30),  # bytes of the velocities
+        ("trr", 28, 12),  # bytes of a block that has no use
+        ("xtc", 52, 2**30),  # atoms, the second time
+        ("xtc", 84, 80),  # beyond the table of sizes
+        ("xtc", 88, 2**30),  # bytes of packed numbers
+        ("xtc", 60, 2**30),  # smallest number, above the largest
+    ],
+)
+@pytest.mark.parametrize("frame", [0, 3])
+def test_headers_that_contradict_themselves(
+    replica: mdtraj.Trajectory, tmp_path: Path, suffix: str, place: int, value: int, frame: int
+) -> None:
+    """mdtraj would write where it must not, and the interpreter end."""
+    sizes = [write(replica[: n + 1], tmp_path / f"a.{suffix}").stat().st_size for n in range(frame)]
+    path = write(replica, tmp_path / f"a.{suffix}")
+    content = bytearray(path.read_bytes())
+    start = sizes[-1] if sizes else 0
+    content[start + place : start + place + 4] = struct.pack(">i", value)
+    path.write_bytes(content)
+    if frame == 0:
+        with pytest.raises(NeuralMDError, match=r"no complete frame|does not fit"):
+            open_trajectory(path, POCKET)
+        return
+    found, notes = read_all(open_trajectory(path, POCKET))
+    assert len(found) == 3
+    assert "damaged or cut after frame 3" in notes[0]

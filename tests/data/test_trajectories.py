@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from openmm_neuralmd.complex import Complex, load_complex
 from openmm_neuralmd.data.trajectories import choose_anchors, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from tests.helpers import CHIRAL_ALKYNE, SHARED, make_complex, make_topology
+from tests.helpers import CHIRAL_ALKYNE, SHARED, make_complex, make_topology, save_trajectory
 
 FOLDER = Path(__file__).parent
 INTERVAL_PS = 20.0
@@ -61,7 +61,7 @@ def write(tiny: Complex, truth: np.ndarray, tmp_path: Path) -> Write:
     def write_frames(suffix: str, cell: np.ndarray | None = CUBE, edit: Callable = lambda frames: frames) -> Path:
         frames = edit(tumble(tiny, truth, cell))
         for name in ("top.pdb", "top.gro", f"md{suffix}"):
-            (frames if name.startswith("md") else frames[0]).save(str(tmp_path / name))
+            save_trajectory(frames if name.startswith("md") else frames[0], tmp_path / name)
         return tmp_path / f"md{suffix}"
 
     return write_frames

@@ -1,14 +1,20 @@
 """Copies of a trajectory in other formats: the same frames with right times, never stale, never half-written."""
 
+import socket
+import time
 from pathlib import Path
 
+import h5py
 import MDAnalysis
 import mdtraj
 import numpy as np
 import pytest
 
+from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Reader
 from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.simulation import conversion
+from openmm_neuralmd.simulation.conversion import write_copies
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.run import simulate
 from tests.helpers import ModelDouble, make_double
@@ -20,8 +26,10 @@ def model(tiny_complex: Complex) -> ModelDouble:
 
 
 def read(files: RunFiles, name: str) -> mdtraj.Trajectory:
-    top = None if name == "h5" else str(files.topology)
-    return mdtraj.load(str(files.get_copy(name)), **({"top": top} if top else {}))
+    if name == "h5":
+        with HDF5Reader(files.get_copy(name)) as file:
+            return file.read_as_traj(file.read_topology(), len(file))
+    return mdtraj.load(str(files.get_copy(name)), top=str(files.topology))
 
 
 @pytest.mark.parametrize("name", COPY_FORMATS)
@@ -60,6 +68,74 @@ def test_an_interrupted_run_has_its_copy(tiny_complex: Complex, model: ModelDoub
     assert read(RunFiles(tmp_path), "nc").n_frames == 2
 
 
+@pytest.mark.parametrize("name", COPY_FORMATS)
+def test_copies_of_equal_runs_are_equal(
+    name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the time, the computer, or the version of a library."""
+    first = simulate(tiny_complex, model, tmp_path / "a", n_snapshots=5, formats=[name]).get_copy(name).read_bytes()
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 1e6)
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    for library in (mdtraj, h5py, np):
+        monkeypatch.setattr(library, "__version__", "9.9.9")
+    second = simulate(tiny_complex, model, tmp_path / "b", n_snapshots=5, formats=[name]).get_copy(name).read_bytes()
+    assert first == second
+    for word in (b"MDTraj", b"elsewhere", socket.gethostname().encode(), time.strftime("%Y-").encode()):
+        assert word not in first
+
+
+@pytest.mark.parametrize("name", COPY_FORMATS)
+def test_hdf5_and_the_rest_hold_no_time_of_the_system(
+    name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path
+) -> None:
+    """HDF5 asks the system for the time, which no patch reaches."""
+    files = simulate(tiny_complex, model, tmp_path, n_snapshots=2, formats=[name])
+    first = files.get_copy(name).read_bytes()
+    time.sleep(1.05)
+    write_copies(files, [name], interval=80.0)
+    assert files.get_copy(name).read_bytes() == first
+
+
+@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("missing", [1, 10, 5000])
+def test_a_full_disk(name: str, missing: int, tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
+    """mdtraj's XTC writer does not notice, HDF5 ends the interpreter; the earlier copy stays."""
+    resource = pytest.importorskip("resource")
+    files = simulate(tiny_complex, model, tmp_path, n_snapshots=30, formats=[name])
+    whole = files.get_copy(name).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) - missing, limits[1]))
+    try:
+        with pytest.raises(InputError, match=rf"trajectory\.{name}: .*make room on the disk"):
+            write_copies(files, [name], interval=80.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files.get_copy(name).read_bytes() == whole
+    assert len(list(tmp_path.iterdir())) == len(files.list_existing())
+
+
+@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_a_copy_that_lacks_frames_takes_no_place(
+    name: str, damage: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = simulate(tiny_complex, model, tmp_path, n_snapshots=30)
+
+    def convert_badly(path: Path, *args: object) -> bool:
+        content = path.read_bytes()
+        kept = len(content) * 2 // 3
+        path.write_bytes(content[:kept] + (bytes(200) + content[kept + 200 :] if damage == "zeros" else b""))
+        return is_whole(path, *args)
+
+    is_whole = conversion._is_whole
+    monkeypatch.setattr(conversion, "_is_whole", convert_badly)
+    with pytest.raises(InputError, match="does not hold what was written to it"):
+        write_copies(files, [name], interval=80.0)
+    assert not files.get_copy(name).exists()
+
+
 def test_unknown_format(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown trajectory format 'trr'; choose of xtc, nc, h5"):
         simulate(tiny_complex, model, tmp_path / "run", formats=["trr"])
@@ -76,6 +152,4 @@ def test_names_need_not_be_ascii(name: str, tiny_complex: Complex, model: ModelD
     simulate(tiny_complex, model, tmp_path / "Müller", n_snapshots=3, formats=[name], resume=True)
     assert not left.exists()
     assert not copies[0].is_symlink()
-    if name == "xtc":  # the others keep the time of writing
-        assert copies[0].read_bytes() == copies[1].read_bytes()
-    assert copies[0].stat().st_size == copies[1].stat().st_size
+    assert copies[0].read_bytes() == copies[1].read_bytes()

@@ -105,6 +105,36 @@ def test_changed_file_is_refused(tiny_complex: Complex, own_model: Path, model_f
         run(tiny_complex, mm.XmlSerializer.deserialize(xml), integrator)
 
 
+class _Trap:
+    """What its pickle calls when it is read."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __call__(self, state: mm.State) -> tuple[float, np.ndarray]:
+        return 0.0, np.zeros((1, 3))
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("content", ["trap", "other"])
+def test_an_integrator_unpickles_nothing_but_the_computation(content: str, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    system = mm.System()
+    system.addParticle(1.0)
+    force = mm.PythonForce(_Trap(marker) if content == "trap" else _harmless)
+    force.setName(FORCE_NAME)
+    system.addForce(force)
+    with pytest.raises(InputError, match="does not belong to a NeuralMDForce"):
+        NeuralMDIntegrator(system)
+    assert not marker.exists()
+
+
+def _harmless(state: mm.State) -> tuple[float, np.ndarray]:
+    return 0.0, np.zeros((1, 3))
+
+
 def test_model_without_a_file_cannot_be_saved(tiny_complex: Complex) -> None:
     system = build_rigid_system(tiny_complex)
     NeuralMDForce(tiny_complex, make_double(tiny_complex)).add_to(system)

@@ -1,5 +1,6 @@
 """`neuralmd train` and `evaluate` on GROMACS and Amber files alone, without a PDB file."""
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.models.export import load_model
-from tests.helpers import make_complex
+from tests.helpers import make_complex, save_trajectory
 
 ASSETS = Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e"))
 DATA = Path(__file__).parents[1] / "data"
@@ -40,7 +41,7 @@ def frames() -> mdtraj.Trajectory:
 def test_training_and_evaluation(suffix, top, note, frames, tmp_path, capsys):
     if str(top).endswith(".tpr"):
         pytest.importorskip("MDAnalysis")
-    frames.save(str(tmp_path / f"md{suffix}"))
+    save_trajectory(frames, tmp_path / f"md{suffix}")
     frames[0].save(str(tmp_path / "top.gro"))
     md, out = str(tmp_path / f"md{suffix}"), tmp_path / "m.pt"
     files = [*(["--top", str(tmp_path / top)] if top else []), "--ligand", "LIG", "--superpose", "all"]
@@ -64,3 +65,24 @@ def test_simulation_of_a_gro_file(tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert "holds no elements" in capsys.readouterr().err
     assert len(mdtraj.load(str(tmp_path / "run/trajectory.dcd"), top=str(tmp_path / "run/topology.pdb"))) == 2
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".nc", ".h5", ".dcd"])
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_too_few_frames(command, n_frames, suffix, frames, tmp_path, capsys):
+    """One line that tells how many there are, not an IndexError."""
+    md = str(save_trajectory(frames[:n_frames], tmp_path / f"md{suffix}"))
+    top = str(save_trajectory(frames[0], tmp_path / "top.gro"))
+    words = ["--top", top, "--ligand", "LIG", "--interval", "80"]
+    if command == "train":
+        words = ["train", md, *words, "--superpose", "all", "--kind", "ode", "--out", str(tmp_path / "m.pt"), *FAST]
+    else:
+        words = ["evaluate", "ode", "--trajectory", md, *words, "--superpose", "all", "--seeds", "0", "--samples", "2"]
+        words += ["--out", str(tmp_path / "e")]
+    assert main(words) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "note: " not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("neuralmd: error: ")
+    assert re.search(r"frames are for this part|leave too few", lines[0])
+    assert not (tmp_path / "m.pt").exists()
