@@ -32,7 +32,8 @@ TAKES_NOISE = {
     "heun": True,
 }
 """The schemes that solvers and integrators know, and whether each takes models with noise."""
-_MOST_THREADS = 128  # of a machine with few cores: more than any helps, far less than any threading library refuses
+MOST_THREADS = max(128, 4 * (os.cpu_count() or 1))
+"""More than any number that helps, and far less than any threading library refuses."""
 _LONGEST_NAME = 255  # bytes of a file's or folder's name, of every file system in use
 _SHOWN = 60  # characters of a value in a message
 
@@ -179,9 +180,8 @@ def check_threads(threads: Any, name: str = "threads") -> int | None:
     if threads is None:
         return None
     number = check_count(name, threads)
-    most = max(_MOST_THREADS, 4 * cores)
-    if number > most:
-        raise InputError(f"{name} is {describe(number)}; this machine has {cores} cores: give at most {most}")
+    if number > MOST_THREADS:
+        raise InputError(f"{name} is {describe(number)}; this machine has {cores} cores: give at most {MOST_THREADS}")
     return number
 
 

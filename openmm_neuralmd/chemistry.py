@@ -41,9 +41,10 @@ def read_sdf(path: str | Path) -> Any:
 
 
 def describe_choice(sdf: str | Path) -> str:
-    """Which molecule of an SDF file is read, "molecule 1 of 3"; empty if it holds one."""
-    n_molecules = Path(sdf).read_text(errors="replace").count("$$$$")
-    return f"molecule 1 of {n_molecules}" if n_molecules > 1 else ""
+    """For a note, which molecule of an SDF file is read, "x.sdf: molecule 1 of 3 used"; empty if it holds one."""
+    text = Path(sdf).read_text(errors="replace")
+    n_molecules = max(text.count(mark) for mark in ("$$$$", "M  END"))  # of the last one either may be missing
+    return f"{Path(sdf).name}: molecule 1 of {n_molecules} used" if n_molecules > 1 else ""
 
 
 def format_formula(symbols: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from openmm_neuralmd import __version__
 from openmm_neuralmd.errors import InputError, NeuralMDError, describe_error
 from openmm_neuralmd.files import describe_storage_error
+from openmm_neuralmd.options import note_given
 from openmm_neuralmd.signals import Terminated, end_in_order
 from openmm_neuralmd.text import guard_terminal
 
@@ -52,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     try:
         with end_in_order():
-            if "" in words:
-                raise InputError("one argument is empty (a shell variable that was never set?)")
+            _check_words(words)
             args = build_parser(next((w for w in words if w in COMMANDS), None)).parse_args(words)
             args.run(args)
             print(end="", flush=True)  # here, where a full disk can still be told
@@ -73,11 +73,26 @@ def _run(words: list[str]) -> int:
     return 0
 
 
+def _check_words(words: Sequence[str]) -> None:
+    """Arguments that no file name, label or number can be."""
+    for word in words:
+        if not word:
+            raise InputError("one argument is empty (a shell variable that was never set?)")
+        if "\0" in word:
+            raise InputError(f"argument {word!r} holds a NUL character: leave it out")
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(sys.argv[1:] if args is None else args)
+        found, rest = super().parse_known_args(words, namespace)
+        note_given(self, words, found)
+        return found, rest
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:

@@ -394,7 +394,7 @@ def _read_sdf(
     """
     molecule = read_sdf(path)
     if chosen := describe_choice(path):
-        notes.append(f"{path.name}: {chosen} used")
+        notes.append(chosen)
     heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
     found = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], dtype=np.int64)
     pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]

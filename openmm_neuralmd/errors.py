@@ -1,5 +1,7 @@
 """Errors that openmm_neuralmd raises; every message says what was found, what was expected and what to do."""
 
+import re
+
 _WORDS = {
     "MemoryError": "more memory would be needed than there is",
     "IndexError": "it holds fewer values than expected",
@@ -7,6 +9,7 @@ _WORDS = {
     "AssertionError": "it contradicts itself",
 }
 """For errors without a message."""
+_NO_NUMBER = re.compile(r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (.*)")
 
 
 class NeuralMDError(Exception):
@@ -49,4 +52,6 @@ def describe_error(error: BaseException) -> str:
         return _WORDS.get(type(error).__name__, f"not of the expected form ({type(error).__name__})")
     if isinstance(error, KeyError) and " " not in lines[0]:
         return f"{lines[0]} is missing"
-    return lines[-1 if lines[0].startswith("HDF5 error") else 0]  # HDF5 says what is wrong last
+    told = lines[-1 if lines[0].startswith("HDF5 error") else 0].rstrip(":;, ")  # HDF5 says what is wrong last
+    number = _NO_NUMBER.match(told)
+    return f"{number[1]} is no number" if number else told

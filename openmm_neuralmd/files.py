@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from openmm_neuralmd.errors import InputError, NeuralMDError, StorageError, describe_error
 
+_LONGEST_NAME = 255  # bytes, of all usual file systems
 _LARGEST_TEXT = 4 * 2**30  # bytes, unpacked; a System of a million atoms has 0.5 GB
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: make room, or name a folder on another disk",
@@ -244,10 +245,68 @@ def check_writable(folder: str | Path) -> None:
     Raises:
         InputError: If it or a folder above it is a file or must not be written to.
     """
+    _check_name(folder)
     existing = next(
-        path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.exists(path)
+        path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path)
     )
+    if existing.is_symlink() and not existing.exists():
+        raise InputError(f"{existing} is a link to nowhere; remove it, or give another directory (--out)")
     if not existing.is_dir():
         raise InputError(f"{existing} is a file; give a directory (--out)")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if not _is_writable(existing):
         raise InputError(f"{existing} cannot be written to; give another directory (--out)")
+
+
+def check_output_file(path: str | Path, option: str) -> None:
+    """Check, before anything is computed, that a file can be written or replaced.
+
+    Args:
+        path: The file; its folder must be there.
+        option: What named it, for the message.
+
+    Raises:
+        InputError: If it is a folder or no regular file, or its folder is absent or must not be written to.
+    """
+    path = Path(path)
+    check_plain_file(path, option)
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {folder}; make it first, or give another name")
+    if not _is_writable(folder):
+        raise InputError(f"{option} {path}: its folder cannot be written to; give another name")
+
+
+def check_plain_file(path: str | Path, option: str) -> None:
+    """Check that a name is free, or that of a file that can be replaced.
+
+    Args:
+        path: Where something will be written.
+        option: What named it, for the message.
+
+    Raises:
+        InputError: If a folder, a pipe, a device or a link to nowhere has the name, or no file can have it.
+    """
+    path = Path(path)
+    _check_name(path)
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"{option} {path}: is {'a folder' if path.is_dir() else 'no plain file'}; give another name")
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder; permissions alone do not tell of /proc, nor root anything."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _check_name(path: str | Path) -> None:
+    """Raise InputError for a name that file systems do not take."""
+    for part in Path(path).parts:
+        if len(os.fsencode(part)) > _LONGEST_NAME:
+            raise InputError(f"{part[:40]}...: this name is too long; give one of at most {_LONGEST_NAME} bytes")
+        if "\0" in part:
+            raise InputError(f"{part!r}: holds a NUL character; give another name")

@@ -189,13 +189,13 @@ def test_backend_that_cannot_take_the_model(words, capsys) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--iterations 0", "iterations 0: give 1 or more"),
-        ("--batch-size -2", "batch_size -2: give 1 or more"),
-        ("--learning-rate nan", "learning_rate nan: give a number above 0"),
-        ("--learning-rate -1", "learning_rate -1: give a number above 0"),
-        ("--displacement -1", "displacement -1: give 0 or more"),
-        ("--seed -1", "seed -1: give an integer"),
-        ("--threads 0", "threads is 0; give 1 or more"),
+        ("--iterations 0", "--iterations 0: give 1 or more"),
+        ("--batch-size -2", "--batch-size -2: give 1 or more"),
+        ("--learning-rate nan", "--learning-rate nan: give a number above 0"),
+        ("--learning-rate -1", "--learning-rate -1: give a number above 0"),
+        ("--displacement -1", "--displacement -1: give 0 or more"),
+        ("--seed -1", "--seed -1: give an integer"),
+        ("--threads 0", "--threads 0: give 1 or more"),
         ("--lag nan", "--lag nan: give a number above 0"),
         ("--lag inf", "--lag inf: give a number above 0"),
     ],
@@ -243,6 +243,46 @@ def test_an_empty_argument(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     expect_error(capsys, ["simulate", "--out", ""], "one argument is empty")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["info", "a\0b"], "holds a NUL character"),
+        (["benchmark", "--json", "nowhere/b.json"], "--json nowhere/b.json: there is no folder"),
+        (["benchmark", "--json", "/proc/b.json"], "--json /proc/b.json: its folder cannot be written to"),
+        (["benchmark", "--threads", "100000"], "--threads 100000: give 1 or more, at most"),
+        (["simulate", "--format", "xtc", "--format", "xtc", "--out", "x"], "--format xtc is given twice"),
+        (["simulate", "--out", "/proc/x"], "cannot be written to"),
+        (["train", "x", "--resume", "--force", "--out", "m.pt"], "--resume and --force exclude each other"),
+        (["train", "x", "--force", "--out", "."], "--out .: is a folder"),
+        (
+            ["train", "x", "--kind", "gnn", "--displacement", "2", "--out", "m.pt"],
+            "--displacement: no effect with --kind",
+        ),
+        (["train", "x", "x", "--out", "m.pt"], "trajectory x is given twice"),
+        (["evaluate", "sde", "sde", "--trajectory", "x", "--out", "e"], "model sde is given twice"),
+        (
+            ["evaluate", "sde", "--trajectory", "x", "--seeds", "-1", "--out", "e"],
+            "--seeds '-1': give whole numbers from 0",
+        ),
+        (["evaluate", "sde", "--complexes", "x", "--split", "0.5", "--out", "e"], "--split: no effect with several"),
+        (
+            ["evaluate", "sde", "--trajectory", "x", "--replica", "x", "--out", "e"],
+            "--replica x: is the trajectory itself",
+        ),
+    ],
+)
+def test_words_that_cannot_be_meant(words, message, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    expect_error(capsys, words, message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_line_in_an_argument_stays_on_one_line(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["info", "sde", "--two\nlines"])
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_options_are_not_guessed(capsys) -> None:

@@ -10,7 +10,7 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 LEVELS = {
-    **dict.fromkeys(("units", "errors", "files", "folders", "signals", "text", "checks"), 0),
+    **dict.fromkeys(("units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
     **dict.fromkeys(("chemistry", "geometry", "residues", "shape", "complex"), 1),
     **dict.fromkeys(("models", "solvers", "analysis"), 2),
     **dict.fromkeys(("data", "preparation", "simulation"), 3),

@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import math
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from openmm_neuralmd.analysis.bundled import REPLICAS
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
 from openmm_neuralmd.analysis.energetics import EnergyModel, compute_energies, plan_energies
 from openmm_neuralmd.analysis.formats import is_hdf5
@@ -28,9 +31,11 @@ from openmm_neuralmd.checks import (
     check_text,
     optional,
 )
+from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
+from openmm_neuralmd.options import interval, list_given, refuse_twice, refuse_unused
 from openmm_neuralmd.text import check_label, clean_text
 
 _SECONDS_PER_DAY = 86400.0
@@ -60,8 +65,8 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-top", type=Path, metavar="TOP", help="topology of RUN, if it is a trajectory file")
     parser.add_argument("--ligand", metavar="NAME", help="residue name in RUN (default: found, if there is but one)")
     parser.add_argument("--sdf", type=Path, help="the ligand with its bond orders, any atom order")
-    parser.add_argument("--interval", type=float, metavar="PS", help="between frames of the references, if unsaid")
-    parser.add_argument("--run-interval", type=float, metavar="PS", help="the same of RUN")
+    parser.add_argument("--interval", **interval(), metavar="PS", help="between frames of the references, if unsaid")
+    parser.add_argument("--run-interval", **interval(), metavar="PS", help="the same of RUN")
     parser.add_argument(
         "--superpose", choices=SUPERPOSITIONS, default="pocket", help="CA atoms to lay frames on (default: %(default)s)"
     )
@@ -75,8 +80,7 @@ def run_compare(
     """Compare a run with references and write the report; with energies where there is a model for them."""
     check_writable(args.out)
     label = check_label(args.label, "--label")
-    if label in RESERVED_LABELS:
-        raise InputError(f"--label {label}: the report uses this name itself; choose another")
+    _check_options(args, label)
     run = open_series(args.run_path, args.run_top, interval=args.run_interval, label=label, option="--run-top")
     references = open_references(args.reference, args.top, interval=args.interval, taken=run.label)
     comparison, speeds = compare_files(
@@ -89,6 +93,8 @@ def run_compare(
         energy_frames=energy_frames,
     )
     write_comparison(comparison, args.out, speeds=speeds)
+    if args.sdf is not None and (chosen := describe_choice(args.sdf)):
+        print(f"note: {chosen}", file=sys.stderr)
     if args.json:
         print(json.dumps(collect_metrics(comparison, speeds), indent=2))
         return
@@ -103,6 +109,25 @@ def run_compare(
     folder = shlex.quote(str(args.out))
     print(f"PyMOL   cd {folder} && pymol view.pml")
     print(f"VMD     cd {folder} && vmd -e view.vmd")
+
+
+def _check_options(args: argparse.Namespace, label: str) -> None:
+    """Raise InputError for options without effect, references given twice, and a label that something else has."""
+    if args.run_path.is_dir():
+        refuse_unused(args, ("--run-top", "--run-interval"), f"with the run directory {args.run_path}")
+    if all((path / "topology.pdb").is_file() for path in args.reference):
+        where = "with run directories as --reference" if args.reference else "without --reference"
+        refuse_unused(args, ("--top", "--interval"), where)
+    refuse_twice("--reference", args.reference, "and would count as two replicas")
+    if label in RESERVED_LABELS:
+        raise InputError(f"--label {label}: the report uses this name itself; choose another")
+    names = [_label_reference(path) for path in args.reference] or REPLICAS
+    if list_given(args, "--label") and label in names:
+        raise InputError(f"--label {label}: a reference is called so too; choose another")
+
+
+def _label_reference(path: Path) -> str:
+    return clean_text(path.name if path.is_dir() else path.stem)
 
 
 def open_series(
@@ -135,7 +160,7 @@ def open_references(
     files: list[TrajectoryFile] = []
     for k, path in enumerate(paths):
         top = tops[k] if len(tops) == len(paths) else (tops[0] if tops else None)
-        label = clean_text(path.name if path.is_dir() else path.stem)
+        label = _label_reference(path)
         if label in {taken, *RESERVED_LABELS, *(f.label for f in files)}:
             label = f"{label} ({k + 1})"
         files.append(open_series(path, top, interval=interval, label=label))
@@ -178,6 +203,7 @@ def compare_files(
         InputError: If there is no reference, or a trajectory cannot be used.
         TopologyMismatchError: If ligands or proteins differ.
     """
+    speeds = {f.label: s for f in (run, *references) if (s := compute_speed(f)) is not None}
     site, bundled = _choose_site(run, ligand, sdf)
     if not references and not bundled:
         raise InputError(f"no reference is bundled for {site.ligand.name} in this protein: give --reference and --top")
@@ -194,7 +220,7 @@ def compare_files(
         physics = compute_energies(plan, series, frozen)
         *series, frozen = [replace(o, energies=physics.energies.get(o.label)) for o in (*series, frozen)]
     comparison = compare(series[0], series[1:], frozen, site, physics)
-    return comparison, {f.label: s for f in (run, *files) if (s := compute_speed(f)) is not None}
+    return comparison, speeds
 
 
 @check_arguments(comparison=an_instance(Comparison, of="a Comparison, compare_files(...)[0]"), out=check_path)
@@ -214,10 +240,25 @@ def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, flo
 
 
 def compute_speed(file: TrajectoryFile) -> float | None:
-    """Simulated time per wall time [ns/day] from ``run.json``; None where it does not say."""
-    sessions = [s for s in file.info.get("sessions", []) if {"from_snapshot", "to_snapshot", "wall_time_s"} <= s.keys()]
-    seconds = sum(s["wall_time_s"] for s in sessions)
-    snapshots = sum(s["to_snapshot"] - s["from_snapshot"] for s in sessions)
+    """Simulated time per wall time [ns/day] from ``run.json``; None where it does not say.
+
+    Raises:
+        InputError: If what it says is no number of snapshots or seconds.
+    """
+    sessions = file.info.get("sessions", [])
+    damaged = InputError(
+        f"{file.path.with_name('run.json')}: damaged, its sessions hold odd values; mend it, or give the trajectory "
+        "itself with its topology"
+    )
+    if not isinstance(sessions, list) or not all(isinstance(s, dict) for s in sessions):
+        raise damaged
+    names = ("from_snapshot", "to_snapshot", "wall_time_s")
+    rows = [[s[name] for name in names] for s in sessions if set(names) <= s.keys()]
+    for row in rows:
+        if not all(type(value) in (int, float) and 0 <= value < math.inf for value in row) or row[1] < row[0]:
+            raise damaged
+    seconds = sum(row[2] for row in rows)
+    snapshots = sum(row[1] - row[0] for row in rows)
     return snapshots * file.interval / 1000.0 / seconds * _SECONDS_PER_DAY if seconds > 0 else None
 
 

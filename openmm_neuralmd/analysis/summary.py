@@ -14,7 +14,7 @@ from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_sit
 from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
-from openmm_neuralmd.errors import TopologyMismatchError
+from openmm_neuralmd.errors import InputError, TopologyMismatchError
 
 SAME_PLACE_NM = 0.05
 ANGSTROM = 10.0
@@ -78,9 +78,16 @@ def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[B
     Args:
         file: The run.
         ligand: Residue name; as in ``run.json``, or the only possible one, if None.
+
+    Raises:
+        InputError: If ``run.json`` names something else than a residue.
     """
-    if ligand is None and isinstance(file.info.get("ligand"), str):
-        ligand = file.info["ligand"]
+    if ligand is None:
+        ligand = file.info.get("ligand")
+        if not isinstance(ligand, str | None):
+            raise InputError(
+                f"{file.path.with_name('run.json')}: damaged, its ligand is {ligand!r}; say which it is (--ligand)"
+            )
     site = build_site(file.topology, file.positions, ligand=ligand)
     bundled = load_bundled_site()
     try:

@@ -1,6 +1,7 @@
 """Sets of complexes for training and evaluation: from MISATO's file, or from a table of your own trajectories."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a table with the columns {', '.join(COLUMNS)}")
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
+        reader = csv.DictReader(file, skipinitialspace=True, restkey="too many")
         header = [name.strip() for name in reader.fieldnames or ()]
         unknown = [name for name in header if name not in COLUMNS]
         missing = [name for name in ("trajectory", "ligand") if name not in header]
@@ -115,13 +116,19 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             raise InputError(f"{path}: {what}; the first line names the columns, of {', '.join(COLUMNS)}")
         reader.fieldnames = header
         rows = [
-            (reader.line_num, {key: (row.get(key) or "").strip() for key in COLUMNS})
+            (
+                reader.line_num,
+                {key: (row.get(key) or "").strip() for key in COLUMNS}
+                | {"too many": ",".join(row.get("too many") or ())},
+            )
             for row in reader
             if any(value for value in row.values())
         ]
     if not rows:
         raise InputError(f"{path}: holds no trajectory; give one a line, below the names of the columns")
     for line, row in rows:
+        if row["too many"]:
+            raise InputError(f"{path}, line {line}: more cells than the {len(header)} columns; quote those with commas")
         empty = [key for key in ("trajectory", "ligand") if not row[key]]
         if empty:
             raise InputError(f"{path}, line {line}: {' and '.join(empty)} empty")
@@ -132,6 +139,9 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _read_interval(text: str) -> float | None:
     try:
-        return float(text) if text else None
+        interval = float(text) if text else None
     except ValueError:
         raise InputError(f"interval {text!r} is no number of ps") from None
+    if interval is not None and not 0.0 < interval < math.inf:
+        raise InputError(f"interval {text!r}: give more than 0 ps between frames")
+    return interval

@@ -44,7 +44,7 @@ def compute_stride(frame_interval: float, snapshot_interval: float) -> int:
     if stride < 1 or abs(stride * frame_interval - snapshot_interval) > 1e-3 * frame_interval:
         raise InputError(
             f"a snapshot interval of {snapshot_interval:g} ps is not a multiple of the frame interval, "
-            f"{frame_interval:g} ps; choose --lag accordingly"
+            f"{frame_interval:g} ps; choose --lag accordingly, or give the file's own frame interval (--interval)"
         )
     return stride
 

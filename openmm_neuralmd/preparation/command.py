@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.options import number, read_names, whole
 from openmm_neuralmd.preparation.download import download_entry
 from openmm_neuralmd.preparation.prepare import DEFAULT_MAX_GAP, Preparation, prepare_complex
 
@@ -33,10 +33,12 @@ def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     chemistry = parser.add_mutually_exclusive_group()
     chemistry.add_argument("--smiles", help="the ligand's bond orders and protonation")
     chemistry.add_argument("--sdf", help="the same from an SDF file (default: Chemical Component Dictionary, online)")
-    parser.add_argument("--ph", type=float, default=7.0, help="for the protein's hydrogens (default: %(default)s)")
+    parser.add_argument(
+        "--ph", **number(least=0.0, most=14.0), default=7.0, help="for the protein's hydrogens (default: %(default)s)"
+    )
     parser.add_argument(
         "--max-gap",
-        type=int,
+        **whole(least=0),
         default=DEFAULT_MAX_GAP,
         metavar="N",
         help="build gaps of up to N residues, cap longer ones (default: %(default)s)",
@@ -49,18 +51,16 @@ def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Prepare and say what was changed; the full protocol is in ``prepare.json``."""
-    if args.max_gap < 0:
-        raise InputError(f"--max-gap {args.max_gap}: give 0 or more residues")
     preparation = prepare_complex(
         download_entry(args.pdb_id) if args.pdb_id else args.structure,
         args.ligand,
         args.out,
-        chains=args.chain.split(",") if args.chain else None,
+        chains=read_names("--chain", args.chain) if args.chain else None,
         smiles=args.smiles,
         sdf=args.sdf,
         ph=args.ph,
         max_gap=args.max_gap,
-        remove=args.remove.split(",") if args.remove else (),
+        remove=read_names("--remove", args.remove) if args.remove else (),
         overwrite=args.force,
     )
     print(json.dumps(preparation.protocol, indent=2) if args.json else _format(preparation))

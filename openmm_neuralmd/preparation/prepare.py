@@ -156,7 +156,7 @@ def _read_chemistry(name: str, smiles: str | None, sdf: str | Path | None, fetch
         return read_smiles(smiles), f"SMILES {smiles}"
     if sdf is not None:
         molecule, chosen = read_sdf(sdf), describe_choice(sdf)
-        return molecule, f"SDF {Path(sdf).name}" + (f", {chosen}" if chosen else "")
+        return molecule, f"SDF {chosen or Path(sdf).name}"
     try:
         return read_component(download_component(name, fetch=fetch)), f"Chemical Component Dictionary {name}"
     except InputError as error:

@@ -12,9 +12,11 @@ from typing import Any
 from tqdm import tqdm
 
 from openmm_neuralmd.checks import check_threads
+from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
+from openmm_neuralmd.options import list_given, number, refuse_unused, seed, threads
 from openmm_neuralmd.reference.directory import (
     Place,
     ReferenceFiles,
@@ -43,13 +45,28 @@ _DEFAULTS: dict[str, Any] = {
     "pressure_bar": 1.0,
     "seed": 0,
 }
+_LONGEST_PS, _HOTTEST_K = 1e12, 1e4
 _SETTINGS = (
-    ("time", "time_ps", float, "PS", "production, of the whole run when resuming"),
-    ("interval", "interval_ps", float, "PS", "between frames"),
-    ("equilibration", "equilibration_ps", float, "PS", "heating and equilibration before production"),
-    ("temperature", "temperature_k", float, "K", "of the thermostat"),
-    ("pressure", "pressure_bar", float, "BAR", "of the barostat"),
-    ("seed", "seed", int, "N", "of velocities, noise and ions"),
+    ("time", "time_ps", number(above=0.0, most=_LONGEST_PS), "PS", "production, of the whole run when resuming"),
+    ("interval", "interval_ps", number(above=0.0, most=_LONGEST_PS), "PS", "between frames"),
+    (
+        "equilibration",
+        "equilibration_ps",
+        number(least=0.0, most=_LONGEST_PS),
+        "PS",
+        "heating and equilibration before production",
+    ),
+    ("temperature", "temperature_k", number(above=0.0, most=_HOTTEST_K), "K", "of the thermostat"),
+    ("pressure", "pressure_bar", number(least=-1e6, most=1e6), "BAR", "of the barostat"),
+    ("seed", "seed", seed(most=2**31 - 2), "N", "of velocities, noise and ions"),
+)
+
+
+_OF_SYSTEMS = ("--ligand", "--sdf", "--ligand-parameters", "--solvent", "--padding", "--system", "--top")
+_OF_RUNS = tuple(f"--{option}" for option, *_ in _SETTINGS if option != "seed") + (
+    "--timestep",
+    "--platform",
+    "--engine",
 )
 
 
@@ -73,15 +90,19 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SOLVENTS,
         help="obc2 (faster on CPUs), gbn2: implicit, OpenMM only; none: vacuum, for tests only (default: tip3p)",
     )
-    parser.add_argument("--padding", type=float, metavar="NM", help=f"of the box (default: {PADDING_NM:g})")
+    parser.add_argument(
+        "--padding", **number(least=0.0, most=100.0), metavar="NM", help=f"of the box (default: {PADDING_NM:g})"
+    )
     parser.add_argument("--system", type=Path, metavar="XML", help="ready OpenMM System, solvated (.xml or .xml.gz)")
     parser.add_argument("--top", type=Path, metavar="PDB", help="structure of --system (.pdb, .cif, .gz)")
     for option, name, kind, unit, text in _SETTINGS:
         help_text = f"{text} (default: {_DEFAULTS[name]:g})"
-        parser.add_argument(f"--{option}", dest=name, type=kind, metavar=unit, help=help_text)
-    parser.add_argument("--timestep", type=float, metavar="FS", help="default: 4 where hydrogens are heavy, else 2")
+        parser.add_argument(f"--{option}", dest=name, **kind, metavar=unit, help=help_text)
+    parser.add_argument(
+        "--timestep", **number(above=0.0), metavar="FS", help="default: 4 where hydrogens are heavy, else 2"
+    )
     parser.add_argument("--platform", metavar="P", default="CPU", help="OpenMM platform (default: %(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", **threads(), metavar="N", help="CPU threads")
     parser.add_argument(
         "--check-energies", action="store_true", help="compare both engines' energies of one structure, run nothing"
     )
@@ -95,6 +116,8 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
 def run_reference(args: argparse.Namespace) -> None:
     """Prepare and run, or go on; then say how to compare."""
     check_threads(args.threads, "--threads")
+    if args.engine == "gromacs" and not args.check_energies:
+        refuse_unused(args, ("--platform",), "with --engine gromacs, which has no OpenMM platform")
     if args.allow_scripts and not args.ligand_parameters:
         raise InputError("--allow-scripts is for the file of --ligand-parameters; give that, or leave it out")
     if args.solvent and not args.resume:
@@ -135,6 +158,10 @@ def _run(args: argparse.Namespace, files: ReferenceFiles) -> None:
 def _begin(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSystem, dict[str, Any], Place]:
     """A new run: everything is checked and built before anything is written."""
     molecules = _build(args)
+    if not molecules.is_periodic:
+        refuse_unused(args, ("--pressure",), "where the system has no box")
+    if args.sdf is not None and (chosen := describe_choice(args.sdf)):
+        print(f"note: {chosen}", file=sys.stderr)
     given = {name: getattr(args, name) for name in _DEFAULTS}
     protocol = Protocol(
         **{name: _DEFAULTS[name] if value is None else value for name, value in given.items()},
@@ -156,10 +183,14 @@ def _resume(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularS
     """An earlier run; all its settings but the length stay."""
     record = read_record(files)
     if (
-        any((args.complex, args.sdf, args.ligand_parameters, args.solvent, args.system, args.top))
+        any((args.complex, args.ligand, args.sdf, args.ligand_parameters, args.solvent, args.system, args.top))
         or args.padding is not None
     ):
-        raise InputError("--resume goes on with the system in DIR: leave out the complex and what it is made with")
+        typed = list_given(args, *_OF_SYSTEMS)
+        raise InputError(
+            "--resume goes on with the system in DIR: leave out the complex and what it is made with"
+            + (f" ({', '.join(typed)})" if typed else "")
+        )
     earlier = read_protocol(record)
     for option, name, *_ in (*_SETTINGS, ("timestep", "timestep_ps")):
         given = getattr(args, "timestep" if option == "timestep" else name)
@@ -203,7 +234,7 @@ def _check_energies(args: argparse.Namespace, files: ReferenceFiles) -> None:
     if args.resume or args.force:
         raise InputError("--check-energies runs nothing: leave out --resume and --force")
     find_gromacs()
-    find_platform(args.platform)
+    refuse_unused(args, _OF_RUNS, "with --check-energies, which runs nothing")
     comparison = compare_energies(_build(args), threads=args.threads)
     files.folder.mkdir(parents=True, exist_ok=True)
     comparison.write(files.energies)

@@ -16,8 +16,9 @@ import torch
 
 from openmm_neuralmd.checks import a_count, check_arguments, check_threads
 from openmm_neuralmd.complex import load_bundled_complex
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
+from openmm_neuralmd.options import threads, whole
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import use_threads
@@ -29,20 +30,20 @@ _WARM_UP = 10  # TorchScript specializes during the first calls
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``neuralmd benchmark``."""
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=100, help="timed calls of each kind (default: %(default)s)")
+    parser.add_argument("--threads", **threads(), default=os.cpu_count(), help="CPU threads (default: %(default)s)")
+    parser.add_argument("--repeats", **whole(), default=100, help="timed calls of each kind (default: %(default)s)")
     parser.add_argument("--json", metavar="F", help="write the numbers to this file too")
 
 
 def run_benchmark(args: argparse.Namespace) -> None:
     """Measure, print a table, write JSON where asked."""
-    if args.repeats < 1:
-        raise InputError(f"--repeats {args.repeats}: give 1 or more")
+    if args.json:
+        check_output_file(args.json, "--json")
     with use_threads(args.threads):
         result = measure(threads=args.threads, repeats=args.repeats)
     print(format_table(result))
     if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+        write_atomically(Path(args.json), json.dumps(result, indent=1) + "\n")
 
 
 @check_arguments(threads=lambda name, threads: check_threads(threads, name), repeats=a_count())

@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
+from openmm_neuralmd.options import refuse_twice, seed, threads, whole
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES
@@ -30,10 +32,10 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", metavar="F", help="the ligand's bonds, their orders and ideal geometry")
     parser.add_argument("--model", default="sde", metavar="M", help="model file, or bundled: sde, ode (default: sde)")
-    parser.add_argument("--snapshots", type=int, default=100, metavar="N", help="of the whole run (default: 100)")
-    parser.add_argument("--steps-per-snapshot", type=int, metavar="N", help="default: the model's own")
+    parser.add_argument("--snapshots", **whole(), default=100, metavar="N", help="of the whole run (default: 100)")
+    parser.add_argument("--steps-per-snapshot", **whole(), metavar="N", help="default: the model's own")
     parser.add_argument("--scheme", metavar="S", help=f"{', '.join(SCHEMES)} (default: the model's own)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--seed", **seed(), default=0, help="of the noise (default: 0)")
     parser.add_argument(
         "--backend", default="python", metavar="B", help=f"auto, {', '.join(BACKENDS)} (default: python)"
     )
@@ -45,7 +47,7 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help=f"also a copy of the trajectory, written when the run ends: {', '.join(COPY_FORMATS)}; may be given again",
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (default: %(default)s)")
+    parser.add_argument("--threads", **threads(), default=1, metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.add_argument("--force", action="store_true", help="replace the run in DIR")
@@ -56,11 +58,10 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_simulate(args: argparse.Namespace) -> None:
     """Simulate, then print where everything is."""
+    refuse_twice("--format", args.format)
     complex_ = _load_complex(args)
-    for note in complex_.notes:
-        print(f"note: {note}", file=sys.stderr)
     model = load_bundled_model(args.model) if args.model in BUNDLED else load_model(args.model)
-    bar = _ProgressBar(args.snapshots, is_shown=not (args.quiet or args.json))
+    bar = _ProgressBar(args.snapshots, complex_.notes, is_shown=not (args.quiet or args.json))
     with closing(bar):
         files = simulate(
             complex_,
@@ -106,14 +107,16 @@ def describe_run(files: RunFiles, held_fixed: str) -> str:
 
 
 class _ProgressBar:
-    """Appears with the first report, so errors before it stand alone; its rate counts what this session does."""
+    """Appears with the first report, below notes, so errors before it stand alone; its rate counts this session."""
 
-    def __init__(self, n_snapshots: int, *, is_shown: bool) -> None:
-        self._n_snapshots, self._is_shown = n_snapshots, is_shown
+    def __init__(self, n_snapshots: int, notes: Sequence[str], *, is_shown: bool) -> None:
+        self._n_snapshots, self._notes, self._is_shown = n_snapshots, notes, is_shown
         self._bar: tqdm | None = None
 
     def show(self, done: int, time_ps: float) -> None:
         if self._bar is None:
+            for note in self._notes:
+                print(f"note: {note}", file=sys.stderr)
             self._bar = tqdm(
                 total=self._n_snapshots, initial=done, unit="snapshot", disable=not self._is_shown, file=sys.stderr
             )

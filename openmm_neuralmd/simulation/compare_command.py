@@ -9,7 +9,7 @@ from openmm_neuralmd.analysis.energetics import EnergyModel
 from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.analysis.trajectories import open_run
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.options import whole
 from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
 
 
@@ -19,11 +19,11 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("energies", "with a force field: interaction and strain energy of snapshots")
     add_force_field_options(group, "topology.pdb of RUN")
     group.add_argument(
-        "--minimise-steps", type=int, default=50, metavar="N", help="at most, of each snapshot (default: %(default)s)"
+        "--minimise-steps", **whole(), default=50, metavar="N", help="at most, of each snapshot (default: %(default)s)"
     )
     group.add_argument(
         "--energy-frames",
-        type=int,
+        **whole(least=2, advice="at least 2"),
         default=MAX_KEPT_FRAMES,
         metavar="N",
         help="of each trajectory at most, evenly spread (default: %(default)s)",
@@ -32,8 +32,6 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_compare(args: argparse.Namespace) -> None:
     """Compare a run with references and write the report."""
-    if args.energy_frames < 2:
-        raise InputError(f"--energy-frames {args.energy_frames}: give at least 2")
     command.run_compare(args, load_model(args), energy_frames=args.energy_frames)
 
 

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.options import number, refuse_unused
 
 if TYPE_CHECKING:  # importing it takes a second that no other option needs
     from openmm_neuralmd.simulation.energies import ForceFieldModel
+
+
+FORCE_FIELD_NUMBERS = ("--dielectric", "--minimise-steps", "--energy-frames", "--allow-scripts")
+"""Options that do nothing where no force field is named."""
 
 
 def add_force_field_options(group: argparse._ArgumentGroup, default_structure: str) -> None:
@@ -31,7 +36,10 @@ def add_force_field_options(group: argparse._ArgumentGroup, default_structure: s
         help=f"structure of --system or for --forcefield (default for the latter: {default_structure})",
     )
     group.add_argument(
-        "--dielectric", type=float, default=4.0, help="relative permittivity of Coulomb energies (default: %(default)s)"
+        "--dielectric",
+        **number(least=1.0, advice="a relative permittivity of at least 1"),
+        default=4.0,
+        help="relative permittivity of Coulomb energies (default: %(default)s)",
     )
 
 
@@ -66,6 +74,7 @@ def load_force_field(
         for option in ("--ligand-parameters", "--system-top", "--allow-scripts"):
             if getattr(args, option[2:].replace("-", "_")):
                 raise InputError(f"{option} needs a force field: give --forcefield (or --system)")
+        refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return None
     if args.system is not None and (args.forcefield is not None or args.ligand_parameters):
         raise InputError("--system holds all parameters; give it without --forcefield and --ligand-parameters")

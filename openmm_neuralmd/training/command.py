@@ -1,7 +1,6 @@
 """``neuralmd train``: arguments in, a model file out."""
 
 import argparse
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,14 +15,24 @@ from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.windows import split_in_time
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
-from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
+from openmm_neuralmd.files import check_plain_file, check_writable
+from openmm_neuralmd.options import interval, number, refuse_unused, seed, threads, whole
+from openmm_neuralmd.simulation.force_field_options import (
+    FORCE_FIELD_NUMBERS,
+    add_force_field_options,
+    load_force_field,
+)
 from openmm_neuralmd.simulation.replicas import use_threads
+from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels
 from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.train import DEFAULT_CONFIG, train_model
+
+_AFTER_CHECKS_S = 1e-6  # the bar appears with its first step, so errors before it stand alone
+_OF_PATHS = ("--displacement", "--rollout", "--velocity-mapping", "--velocity-refinement")
+"""What only models that are rolled out in training have."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,31 +46,35 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
     parser.add_argument("--kind", choices=sorted(OBJECTIVES), default="sde", help="default: %(default)s")
-    parser.add_argument("--lag", type=float, default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--iterations", type=int, default=defaults.iterations, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate, help="default: %(default)s")
+    parser.add_argument("--lag", **interval(), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
+    parser.add_argument("--seed", **seed(), default=defaults.seed)
+    parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
+    parser.add_argument("--batch-size", **whole(), default=defaults.batch_size, help="default: %(default)s")
+    parser.add_argument(
+        "--learning-rate", **number(above=0.0), default=defaults.learning_rate, help="default: %(default)s"
+    )
     parser.add_argument(
         "--displacement",
-        type=float,
+        **number(least=0.0),
         default=defaults.displacement,
         help="strength of displaced inputs, which keep rollouts in place (default: %(default)s)",
     )
     parser.add_argument(
         "--rollout",
-        type=int,
+        **whole(),
         default=defaults.rollout,
         metavar="K",
         help="snapshots predicted from each start; grows from 1 in the first half (default: %(default)s)",
     )
-    parser.add_argument("--hidden", type=int, default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
-    parser.add_argument("--radial", type=int, default=DEFAULT_CONFIG["n_radial"], help="radial functions (%(default)s)")
+    parser.add_argument("--hidden", **whole(), default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
+    parser.add_argument("--layers", **whole(), default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
+    parser.add_argument(
+        "--radial", **whole(), default=DEFAULT_CONFIG["n_radial"], help="radial functions (%(default)s)"
+    )
     for part, what in (("ligand", "ligand atoms"), ("pocket", "a ligand atom and CA atoms")):
         parser.add_argument(
             f"--{part}-cutoff",
-            type=float,
+            **number(above=0.0),
             default=DEFAULT_CONFIG[f"{part}_cutoff"],
             metavar="A",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
@@ -75,7 +88,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_force_field_options(group, "TOP")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", **threads(), metavar="N", help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
     parser.add_argument("--force", action="store_true", help="replace an existing OUT")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -90,8 +103,11 @@ def run_train(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     out = Path(args.out)
+    check_plain_file(out, "--out")
     if out.exists() and not (args.force or args.resume):
         raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
+    if args.resume and args.force:
+        raise InputError("--resume and --force exclude each other: one goes on, the other starts again")
     checkpoint = out.with_suffix(".training") / "checkpoint.pt"
     if checkpoint.exists() and not (args.force or args.resume):
         raise InputError(
@@ -113,9 +129,13 @@ def _train(args: argparse.Namespace) -> None:
     entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
     if not entries:
         raise InputError(f"{args.complexes}: no complex is marked as training")
+    if held_out:
+        refuse_unused(args, ("--split",), "where complexes are held out: whole trajectories train then")
+    check_cutoffs([e.complex for e in (*entries, *held_out)], ligand=args.ligand_cutoff, pocket=args.pocket_cutoff)
     _report_data(entries, held_out)
     labels = _label(args, entries)
-    with tqdm(total=settings.iterations, unit="step", disable=args.quiet, file=sys.stderr) as bar:
+    shown = {"disable": args.quiet, "delay": _AFTER_CHECKS_S}
+    with tqdm(total=settings.iterations, unit="step", file=sys.stderr, **shown) as bar:
 
         def report(step: int, row: dict[str, float]) -> None:
             bar.update(step - bar.n)
@@ -156,6 +176,7 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
 def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFieldLabels]:
     """Forces and energies of the force field that the options name, for each trajectory; none if they name none."""
     if not (args.system or args.forcefield or args.ligand_parameters or args.system_top or args.allow_scripts):
+        refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return []
     if args.kind != "verlet" or not args.trajectories:
         raise InputError("a force field (--system, --forcefield) is for --kind verlet with trajectories of one complex")
@@ -188,11 +209,8 @@ def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFiel
 
 def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
-    if options and args.kind not in ("ode", "sde"):
-        raise InputError(f"--kind {args.kind} has no velocity; velocity options are for ode and sde")
-    for name in ("lag", "hidden", "layers", "radial", "ligand_cutoff", "pocket_cutoff"):
-        if not 0 < getattr(args, name) < math.inf:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give a number above 0")
+    if args.kind not in ("ode", "sde"):
+        refuse_unused(args, _OF_PATHS, f"with --kind {args.kind}; they are for ode and sde")
     return {
         "hidden": args.hidden,
         "n_layers": args.layers,

@@ -22,6 +22,7 @@ from openmm_neuralmd.data.windows import compute_stride, split_in_time
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.models.export import BUNDLED, Model, load_bundled_model, load_model
+from openmm_neuralmd.options import read_seeds, refuse_twice, refuse_unused, whole
 from openmm_neuralmd.training.arguments import COMPLEXES_ARGUMENTS, EVALUATION_ARGUMENTS
 from openmm_neuralmd.training.options import add_data_options, load_data
 from openmm_neuralmd.training.predictors import (
@@ -51,22 +52,20 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replica", help="a second MD run of the same length: the floor")
     add_data_options(parser)
     parser.add_argument("--seeds", default="0,42,123", help="of sampled paths (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=64, help="paths a seed and start (default: %(default)s)")
+    parser.add_argument("--samples", **whole(), default=64, help="paths a seed and start (default: %(default)s)")
     parser.add_argument("--out", required=True, help="folder for metrics.md, metrics.csv, metrics.json")
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
     """Evaluate, write the files and print the table."""
-    try:
-        seeds = [int(s) for s in args.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"--seeds {args.seeds!r}: give whole numbers with commas between, such as 0,42,123") from None
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"--seeds {args.seeds!r}: a seed is given twice, and would count as two; give each once")
-    if args.samples < 1:
-        raise InputError(f"--samples {args.samples}: give 1 or more")
+    seeds = read_seeds("--seeds", args.seeds)
+    refuse_twice("model", args.models, "and would be two rows of the same name")
     if args.replica and not args.trajectory:
         raise InputError("--replica belongs to a --trajectory; in a table, replicas are rows of the same complex")
+    if args.replica and args.replica == args.trajectory:
+        raise InputError(f"--replica {args.replica}: is the trajectory itself; give another MD run")
+    if (args.complexes or args.misato) and not args.trajectory:
+        refuse_unused(args, ("--split",), "with several complexes, whose trajectories are rolled out whole")
     check_writable(args.out)
     paths = [path for path in (args.trajectory, args.replica) if path]
     models = [load_bundled_model(m) if m in BUNDLED else load_model(m) for m in args.models]
@@ -114,7 +113,9 @@ def evaluate(
         _check_not_trained_on(model, trajectory, parts.test)
     stride = compute_stride(trajectory.frame_interval, interval)
     if parts.end - parts.test < 2 or parts.test < 2 * stride:
-        raise InputError(f"{trajectory.source}: {parts.end} frames at split {split} leave too few to start or to test")
+        raise InputError(
+            f"{trajectory.source}: {parts.end} frames at split {split:g} (--split) leave too few to start or to test"
+        )
     training, test = trajectory.snapshots[: parts.test], trajectory.snapshots[parts.test :]
     judge = Judge(complex_, test, stride=stride, interval=interval)
     predictors = [(p, "model") for m in models for p in make_model_predictors(m, complex_, LABELS[m.kind])]

@@ -11,6 +11,8 @@ from openmm_neuralmd.complex import is_prepared, load_bundled_complex, load_prep
 from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.options import interval, number, refuse_twice, refuse_unused
+from openmm_neuralmd.residues import select_residue
 
 _SHOWN_SKIPPED = 10
 _SHOWN_NOTES = 20
@@ -38,11 +40,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ligand", metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
     parser.add_argument("--sdf", help="the ligand's bonds, their orders and ideal geometry")
-    parser.add_argument("--interval", type=float, metavar="PS", help="frame interval, where the file does not say it")
+    parser.add_argument("--interval", **interval(), metavar="PS", help="frame interval, where the file does not say it")
     parser.add_argument(
         "--superpose", choices=SUPERPOSITIONS, help="CA atoms to lay frames on (default: pocket; all for MISATO)"
     )
-    parser.add_argument("--split", type=float, default=0.8, help="training part in time (default: %(default)s)")
+    parser.add_argument(
+        "--split", **number(above=0.0, most=1.0), default=0.8, help="training part in time (default: %(default)s)"
+    )
     parser.add_argument(
         "--complexes", metavar="LIST.csv", help=f"several complexes: a table with the columns {', '.join(COLUMNS)}"
     )
@@ -72,6 +76,9 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
     wrong = [option for name, option in unused if getattr(args, name, None)]
     if wrong:
         raise InputError(f"{', '.join(wrong)} cannot be used with {sources[0]}: leave it out")
+    refuse_twice("trajectory", paths, "and would count as two")
+    if args.complex_file == "bundled":
+        refuse_unused(args, ("--sdf",), "with --complex bundled, which has its own")
     if paths:
         data = Data({part: [_load_entry(args, paths)]})
     elif args.complexes:
@@ -91,6 +98,8 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
 def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
     if args.complex_file == "bundled":
         complex_ = load_bundled_complex()
+        if args.ligand is not None:
+            select_residue(complex_.topology, args.ligand)
     elif args.complex_file and args.ligand is None and args.sdf is None and is_prepared(args.complex_file):
         complex_ = load_prepared_complex(args.complex_file)
     else:

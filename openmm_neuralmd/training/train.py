@@ -23,6 +23,7 @@ from openmm_neuralmd.models.metadata import check_config
 from openmm_neuralmd.models.registry import build_network
 from openmm_neuralmd.training.arguments import TRAINING_ARGUMENTS
 from openmm_neuralmd.training.checkpoint import compute_digest
+from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
 
@@ -83,6 +84,7 @@ def train_model(
     arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
     check_config(kind, arguments)
     complexes = [*entries, *held_out]
+    check_cutoffs([c for c, _ in complexes], ligand=arguments["ligand_cutoff"], pocket=arguments["pocket_cutoff"])
     splits = _split(entries, held_out, split)
     names = name_complexes([complex_ for complex_, _ in complexes])
     leaks = find_split_leaks([complex_ for complex_, _ in entries], [complex_ for complex_, _ in held_out])

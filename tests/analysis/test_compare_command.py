@@ -17,6 +17,7 @@ from openmm_neuralmd.cli import main
 from tests.helpers import save_trajectory
 
 POCKET = get_bundled_path("pocket.pdb")
+R1 = get_bundled_path("r1_pocket.xtc")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CHROMIUM = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
@@ -121,6 +122,69 @@ def test_two_frames_of_which_one_is_the_start(
     status, errors = run_compare(capsys, bundled_run, "--reference", short, "--top", POCKET, "--out", tmp_path / "out")
     assert status == 2
     assert "1 frame; at least 2 are needed to compare motion, beside the start" in errors
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--top", POCKET], "--top: no effect without --reference; leave it out"),
+        (["--interval", 80], "--interval: no effect without --reference"),
+        (["--run-interval", 80], "--run-interval: no effect with the run directory"),
+        (["--run-top", POCKET], "--run-top: no effect with the run directory"),
+        (["--reference", R1, "--reference", R1, "--top", POCKET], "r1_pocket.xtc is given twice"),
+        (["--run-interval", "nan"], "--run-interval nan: give a number above 0"),
+        (["--dielectric", 2], "--dielectric: no effect without a force field"),
+        (["--minimise-steps", 9, "--energy-frames", 9], "--minimise-steps, --energy-frames: no effect without a force"),
+        (["--label", "r1"], "--label r1: a reference is called so too"),
+        (
+            ["--label", "r1_pocket", "--reference", R1, "--top", POCKET],
+            "--label r1_pocket: a reference is called so too",
+        ),
+        (["--label", " "], "--label ' ': nothing to show"),
+    ],
+)
+def test_options_that_cannot_be_meant(more, message, bundled_run, tmp_path, capsys) -> None:
+    status, errors = run_compare(capsys, bundled_run, *more, "--out", tmp_path / "out")
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        None,
+        3,
+        "finished",
+        {"sessions": "none"},
+        {"sessions": [1]},
+        {"sessions": [{"from_snapshot": 0, "to_snapshot": 3, "wall_time_s": None}]},
+        {"sessions": [{"from_snapshot": 0, "to_snapshot": 3, "wall_time_s": -1.0}]},
+        {"sessions": [{"from_snapshot": 0, "to_snapshot": 3, "wall_time_s": float("nan")}]},
+        {"sessions": [{"from_snapshot": "a", "to_snapshot": 3, "wall_time_s": 1.0}]},
+        {"sessions": [{"from_snapshot": 9, "to_snapshot": 3, "wall_time_s": 1.0}]},
+        {"ligand": 3},
+    ],
+)
+def test_a_record_with_odd_values(record, bundled_run, tmp_path, capsys) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(bundled_run, run)
+    (run / "run.json").write_text(json.dumps(record))
+    status, errors = run_compare(capsys, run, "--out", tmp_path / "out")
+    assert status == 2
+    assert f"{run / 'run.json'}: damaged" in errors
+    assert errors.count("\n") == 1
+
+
+def test_an_sdf_of_several_molecules_is_noted(bundled_run, tmp_path, capsys) -> None:
+    """Also where the last molecule does not end as the format asks."""
+    two = tmp_path / "two.sdf"
+    text = get_bundled_path("ligand.sdf").read_text()
+    two.write_text(text + text.replace("$$$$", ""))
+    status, errors = run_compare(capsys, bundled_run, "--sdf", two, "--out", tmp_path / "out")
+    assert (status, errors) == (0, "note: two.sdf: molecule 1 of 2 used\n")
 
 
 def test_names_that_are_not_ascii(bundled_run: Path, tmp_path: Path) -> None:

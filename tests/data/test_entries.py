@@ -62,6 +62,12 @@ def test_parts_and_intervals(table) -> None:
         ("trajectory,top,ligand\nr1_pocket.xtc,pocket.pdb,\n", "line 2: ligand empty"),
         ("trajectory,top,ligand,part\nr1_pocket.xtc,pocket.pdb,0WC,exam\n", "line 2: part 'exam' is none of"),
         ("trajectory,top,ligand,interval\nr1_pocket.xtc,pocket.pdb,0WC,long\n", "line 2: interval 'long'"),
+        ("trajectory,top,ligand,interval\nr1_pocket.xtc,pocket.pdb,0WC,0\n", "line 2: interval '0': give more than 0"),
+        (
+            "trajectory,top,ligand,interval\nr1_pocket.xtc,pocket.pdb,0WC,nan\n",
+            "line 2: interval 'nan': give more than 0",
+        ),
+        ("trajectory,top,ligand\nr1_pocket.xtc,pocket.pdb,0WC,1,2\n", "line 2: more cells than the 3 columns"),
         ("trajectory,ligand\nr1_pocket.xtc,0WC\n", "line 2: give a topology"),
         ("trajectory,top,ligand\nr3.xtc,pocket.pdb,0WC\n", "line 2: .*r3.xtc: no such file"),
         ("trajectory,top,ligand\nr1_pocket.xtc,pocket.pdb,XYZ\n", "line 2: ligand 'XYZ' not found"),

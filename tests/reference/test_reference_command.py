@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main
 
 SHORT = "--solvent none --time 0.04 --interval 0.02 --equilibration 0.1 --threads 1 --quiet".split()
@@ -47,6 +48,11 @@ def test_a_short_run(words: list[str], tmp_path: Path, capsys: pytest.CaptureFix
         (["--system", "x.xml", "--top", "x.pdb"], "--system is complete"),
         (["--ligand", "XYZ"], "ligand 'XYZ' not found"),
         (["--sdf", "none.sdf"], "none.sdf"),
+        (["--pressure", "1"], "--pressure 1: --solvent none has no box"),
+        (["--engine", "gromacs", "--platform", "CPU"], "--platform: no effect with --engine gromacs"),
+        (["--temperature", "1e30"], "--temperature 1e+30: give a number above 0"),
+        (["--timestep", "1e-320"], "give a number above 0"),
+        (["--threads", "100000"], "--threads 100000: give 1 or more, at most"),
     ],
 )
 def test_what_cannot_be_run(
@@ -57,6 +63,15 @@ def test_what_cannot_be_run(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_an_sdf_of_several_molecules_is_noted(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = tmp_path / "two.sdf"
+    two.write_text(2 * get_bundled_path("ligand.sdf").read_text())
+    assert main([*words, "--sdf", str(two), "--out", str(tmp_path / "run")]) == 0
+    assert "note: two.sdf: molecule 1 of 2 used" in capsys.readouterr().err
 
 
 def test_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +91,7 @@ def test_other_settings_when_resuming(words: list[str], tmp_path: Path, capsys: 
         (["--time", "0.02"], "is 0.04 ps long already"),
         (["--time", "0.05"], "whole number of intervals"),
         (["--solvent", "tip3p"], "leave out the complex"),
+        (["--ligand", "0WC"], "leave out the complex and what it is made with (--ligand)"),
         (["--engine", "gromacs"], "made with --engine openmm"),
     ):
         assert main(["reference", "--resume", *more, *out]) == 2
