@@ -64,9 +64,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         told = describe_error(error)
-        raise InputError(f"{path}: damaged, it cannot be read as JSON ({told}); {remedy}") from error
+        raise InputError(f"{path}: not valid JSON: {told}; it is damaged: {remedy}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: damaged, it holds no names with values; {remedy}")
+        raise InputError(f"{path}: not names with values; it is damaged: {remedy}")
     return content
 
 
