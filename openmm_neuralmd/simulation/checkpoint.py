@@ -69,7 +69,14 @@ def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     try:
         _check_size(path)
         with np.load(path, allow_pickle=False) as data:
+            if _DIGEST not in data and "positions" in data:
+                raise InputError(
+                    f"{path}: of an earlier openmm_neuralmd, without digests, so nothing shows whether the run is whole; "
+                    "go on with that version, or start again (--force)"
+                )
             found = {name: data[name] for name in (*names, _DIGEST)}
+    except InputError:
+        raise
     except Exception as error:  # zipfile's and NumPy's readers raise whatever the damage led to
         raise InputError(f"{path}: damaged checkpoint ({describe_error(error)}); start again (--force)") from error
     if str(found.pop(_DIGEST)) != _compute_digest(found):

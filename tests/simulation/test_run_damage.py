@@ -176,6 +176,15 @@ def test_an_edited_checkpoint_is_seen(run: RunFiles, tiny_complex: Complex, mode
         simulate(tiny_complex, model, run.folder, n_snapshots=N_DONE, resume=True)
 
 
+def test_a_checkpoint_of_an_earlier_version(run: RunFiles, tiny_complex: Complex, model: ModelDouble) -> None:
+    with np.load(run.checkpoint) as data:
+        content = {name: values for name, values in data.items() if not name.endswith("digest")}
+    with run.checkpoint.open("wb") as file:
+        np.savez(file, **content)
+    with pytest.raises(InputError, match="of an earlier openmm_neuralmd"):
+        simulate(tiny_complex, model, run.folder, n_snapshots=N_DONE, resume=True)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
