@@ -194,6 +194,7 @@ def write_pocket(path: Path) -> Path:
     modeller.addHydrogens(platform=mm.Platform.getPlatformByName("CPU"))
     with path.open("w") as file:
         PDBFile.writeFile(modeller.topology, modeller.positions, file, keepIds=True)
+    return path
 
 
 def save_trajectory(trajectory: mdtraj.Trajectory, path: Path) -> Path:
