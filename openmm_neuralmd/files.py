@@ -66,7 +66,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         told = describe_error(error)
         raise InputError(f"{path}: not valid JSON: {told}; it is damaged: {remedy}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: not names with values; it is damaged: {remedy}")
+        raise InputError(f"{path}: damaged, it holds no names with values; {remedy}")
     return content
 
 

@@ -71,7 +71,7 @@ def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as data:
             if _DIGEST not in data and "positions" in data:
                 raise InputError(
-                    f"{path}: of an earlier openmm_neuralmd, without digests, so nothing shows whether the run is whole; "
+                    f"{path}: of an earlier openmm_neuralmd, without digests that would show whether the run is whole; "
                     "go on with that version, or start again (--force)"
                 )
             found = {name: data[name] for name in (*names, _DIGEST)}

@@ -179,7 +179,7 @@ def test_training_on_a_table(tmp_path):
         (["a.xtc", "--top", "a.pdb", "--split-file", "x"], "--split-file cannot be used with a trajectory"),
         (["--misato", "MD.hdf5", "--ligand", "LIG"], "--ligand cannot be used with --misato"),
         (["--complexes", "x.csv", "--complex", "bundled", "--validation-file", "v"], "--complex, --validation-file"),
-        (["a.xtc", "--hidden", "0"], "--hidden 0: give a number above 0"),
+        (["a.xtc", "--hidden", "0"], "--hidden 0: give 1 or more"),
         (["a.xtc", "--pocket-cutoff", "nan"], "--pocket-cutoff nan: give a number above 0"),
     ],
 )
