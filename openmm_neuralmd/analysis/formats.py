@@ -76,6 +76,9 @@ def check_format(path: Path, suffixes: tuple[str, ...], kind: str, expected: str
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give a {kind} file: {expected}")
+    if not path.is_file():
+        what = "is no regular file" if path.exists() else "no such file"  # opening a named pipe would wait for ever
+        raise InputError(f"{path}: {what}; give a {kind} file: {expected}")
     suffix = find_suffix(path)
     if suffix not in suffixes:
         remedy = " (mdconvert makes them)" if kind == "trajectory" else ""

@@ -55,8 +55,6 @@ def load_structure_file(path: Path) -> StructureFile:
     Raises:
         InputError: If the file is missing or unreadable.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file; give a topology")
     suffix = check_format(path, TOPOLOGY_SUFFIXES, "topology", TOPOLOGIES)
     try:
         with warnings.catch_warnings():

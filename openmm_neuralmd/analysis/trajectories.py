@@ -157,8 +157,6 @@ def open_trajectory(
         TopologyMismatchError: If the two have different numbers of atoms.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; give a trajectory")
     suffix = check_format(path, TRAJECTORY_SUFFIXES, "trajectory", TRAJECTORIES)
     if interval is not None and not 0.0 < interval < float("inf"):
         raise InputError(f"{path}: an interval of {interval:g} ps: give more than 0 ps between frames (--interval)")

@@ -1,6 +1,7 @@
 """Trajectory files of several engines, whole and damaged."""
 
 import gzip
+import os
 import re
 import shutil
 import struct
@@ -355,3 +356,13 @@ def test_headers_that_contradict_themselves(
     found, notes = read_all(open_trajectory(path, POCKET))
     assert len(found) == 3
     assert "damaged or cut after frame 3" in notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc", ".h5", ".nc", ".pdb"])
+def test_a_named_pipe_is_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"pipe{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"pipe\{suffix}: is no regular file"):
+        open_trajectory(path, path, interval=80.0)
+    with pytest.raises(InputError, match="no such file; give a trajectory"):
+        open_trajectory(tmp_path / f"none{suffix}", POCKET)
