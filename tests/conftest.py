@@ -1,5 +1,6 @@
 """Fixtures that several test folders share."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,14 @@ from openmm_neuralmd.models.export import export_model
 from tests.helpers import make_complex
 
 _NETWORK = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def never_wait_for_the_disk() -> Iterator[None]:
+    """No test pulls the plug; that the disk is waited for is seen from the calls."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -234,6 +234,27 @@ def test_other_versions_are_told_and_kept(
     assert caplog.text == ""
 
 
+def test_frame_and_row_are_on_the_disk_before_the_checkpoint_says_so(
+    tiny_complex: Complex, model: ModelDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    replace = os.replace
+
+    def note_sync(number: int) -> None:
+        order.append("sync " + os.path.basename(os.readlink(f"/proc/self/fd/{number}")).split("-")[0])
+
+    def note_replace(source: Path, target: Path) -> None:
+        order.append(f"replace {Path(target).name}")
+        replace(source, target)
+
+    simulate(tiny_complex, model, tmp_path, n_snapshots=1)
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    simulate(tiny_complex, model, tmp_path, n_snapshots=2, resume=True)
+    last = order.index("replace checkpoint")
+    assert order[last - 3 : last] == ["sync trajectory.dcd", "sync log.csv", "sync .tmp"]
+
+
 class TestTwoProcesses:
     @pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True}, {}])
     def test_the_second_is_told(self, how: dict, run: RunFiles, tiny_complex: Complex, model: ModelDouble) -> None:
