@@ -72,10 +72,12 @@ def check_format(path: Path, suffixes: tuple[str, ...], kind: str, expected: str
         expected: Formats that will do, for messages.
 
     Raises:
-        InputError: If it is a folder, empty, of another format, or of another format than its name says.
+        InputError: If it is a folder, a pipe, empty, of another format, or of another format than its name says.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give a {kind} file: {expected}")
+    if path.exists() and not path.is_file():  # to open a pipe is to wait for whoever writes to it
+        raise InputError(f"{path}: is no plain file; give a {kind} file: {expected}")
     suffix = find_suffix(path)
     if suffix not in suffixes:
         remedy = " (mdconvert makes them)" if kind == "trajectory" else ""

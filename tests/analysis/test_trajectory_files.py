@@ -1,6 +1,7 @@
 """Trajectory files of several engines, whole and damaged."""
 
 import gzip
+import os
 import re
 import shutil
 import struct
@@ -355,3 +356,14 @@ def test_headers_that_contradict_themselves(
     found, notes = read_all(open_trajectory(path, POCKET))
     assert len(found) == 3
     assert "damaged or cut after frame 3" in notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc", ".trr", ".nc", ".h5", ".pdb", ".gro"])
+def test_a_pipe_is_refused_and_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"pipe{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is no plain file"):
+        if suffix in (".pdb", ".gro"):
+            load_topology(path)
+        else:
+            open_trajectory(path, get_bundled_path("pocket.pdb"))
