@@ -362,8 +362,6 @@ def test_headers_that_contradict_themselves(
 def test_a_pipe_is_refused_and_not_waited_for(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"pipe{suffix}"
     os.mkfifo(path)
+    read = load_topology if suffix in (".pdb", ".gro") else lambda p: open_trajectory(p, POCKET)
     with pytest.raises(InputError, match="is no plain file"):
-        if suffix in (".pdb", ".gro"):
-            load_topology(path)
-        else:
-            open_trajectory(path, get_bundled_path("pocket.pdb"))
+        read(path)
