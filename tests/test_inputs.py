@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from scripts import check_inputs
 from scripts.check_inputs import Answer, call, compare_snapshots, find_faults, list_cases, take_snapshot
 from tests.helpers import ROOT
 
@@ -65,6 +67,18 @@ def test_streams_of_c_and_exceptions_are_caught(capfd: pytest.CaptureFixture[str
 
     assert call(answer, []) == Answer("ValueError: broken", "from C", "")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_call_that_hangs_is_found_even_if_it_hides_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(_: list[str]) -> int:
+        try:
+            time.sleep(20)
+        except OSError:
+            return 2
+        return 0
+
+    monkeypatch.setattr(check_inputs, "LONGEST_S", 1)
+    assert call(answer, []).status == "hangs"
 
 
 @pytest.mark.slow

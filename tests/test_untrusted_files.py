@@ -71,6 +71,7 @@ def test_the_traps_work(trapped: Path) -> None:
     assert trapped.with_name("ran").exists()
 
 
+@pytest.mark.slow
 def test_no_command_runs_what_an_hdf5_file_holds(trapped: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -72,7 +72,7 @@ def check_format(path: Path, suffixes: tuple[str, ...], kind: str, expected: str
         expected: Formats that will do, for messages.
 
     Raises:
-        InputError: If it is a folder, empty, of another format, or of another format than its name says.
+        InputError: If it is a folder, a pipe, empty, of another format, or of another format than its name says.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give a {kind} file: {expected}")

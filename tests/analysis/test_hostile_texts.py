@@ -62,7 +62,14 @@ def compared(bundled_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "out"
 
 
-@pytest.mark.parametrize("label", [*_MIXED, HOSTILE["long"]], ids=["mixed", "more", "long"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(_MIXED[0], id="mixed"),
+        pytest.param(_MIXED[1], id="more", marks=pytest.mark.slow),
+        pytest.param(HOSTILE["long"], id="long", marks=pytest.mark.slow),
+    ],
+)
 def test_a_label_is_text_everywhere(label: str, bundled_run: Path, tmp_path: Path, capfd: Any) -> None:
     out = tmp_path / "out"
     assert main(["compare", str(bundled_run), "--label", label, "--out", str(out)]) == 0
@@ -149,7 +156,14 @@ def test_the_ligand_has_a_name_that_every_viewer_takes() -> None:
 
 class TestFigures:
     @pytest.mark.parametrize("label", HOSTILE.values(), ids=HOSTILE)
-    @pytest.mark.parametrize("rc", [{}, {"text.usetex": True}, {"axes.formatter.use_mathtext": True}])
+    @pytest.mark.parametrize(
+        "rc",
+        [
+            {},
+            pytest.param({"text.usetex": True}, marks=pytest.mark.slow),
+            pytest.param({"axes.formatter.use_mathtext": True}, marks=pytest.mark.slow),
+        ],
+    )
     def test_every_text_is_only_text(
         self, label: str, rc: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -11,6 +11,7 @@ from tests.helpers import make_complex
 from tests.models.networks import make_net
 
 
+@pytest.mark.physics
 def test_vibration_has_its_spreads(pose, graph):
     """Drawn displacements have the covariance that training sees, and stiff bonds hardly feel the soft part."""
     net = make_net("sde")
