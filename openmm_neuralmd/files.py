@@ -299,8 +299,8 @@ def _is_writable(folder: Path) -> bool:
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in _REMEDIES  # a full disk is told by what is written then, with its remedy
 
 
 def _check_name(path: str | Path) -> None:

@@ -1,6 +1,8 @@
 """Small complexes built in code, model doubles with known dynamics, tolerances and checkers."""
 
+import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -215,3 +217,19 @@ def save_trajectory(trajectory: mdtraj.Trajectory, path: Path) -> Path:
                 file[name] = values.astype(np.float32)
                 file[name].attrs["units"] = unit_name
     return path
+
+
+def read_folder(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Contents and times of all files in a folder and below it."""
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def edit_json(change: Callable[[dict], object]) -> Callable[[bytes], bytes]:
+    """A function that changes the content of a JSON file."""
+
+    def edit(content: bytes) -> bytes:
+        record = json.loads(content)
+        change(record)
+        return json.dumps(record).encode()
+
+    return edit

@@ -2,25 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from openmm_neuralmd.signals import Terminated, end_in_order, hold_signals
 
+pytestmark = pytest.mark.usefixtures("usual_handlers")
 REQUESTS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 MEANINGS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated, signal.SIGHUP: Terminated}
-
-
-@pytest.fixture(autouse=True)
-def usual_handlers() -> Iterator[None]:
-    """As of a program that was just started; workers of pytest-xdist ignore SIGINT."""
-    before = {number: signal.getsignal(number) for number in REQUESTS}
-    for number in REQUESTS:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def send(number: int) -> None:

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from openmm_neuralmd.reference import openmm_engine
 from openmm_neuralmd.reference.directory import ReferenceFiles
 from openmm_neuralmd.reference.openmm_engine import read_checkpoint
 from openmm_neuralmd.simulation.checkpoint import write_state
+from tests.helpers import edit_json, read_folder
 
 SHORT = "--solvent none --time 0.06 --interval 0.02 --equilibration 0.1 --threads 1 --quiet".split()
 Words = list[str]
@@ -46,21 +47,8 @@ def files(finished: dict[str, bytes], tmp_path: Path) -> ReferenceFiles:
     return ReferenceFiles(folder)
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 def resume(files: ReferenceFiles, *more: str, time: float = 0.1) -> int:
     return main(["reference", "--resume", "--time", f"{time:g}", "--quiet", *more, "--out", str(files.folder)])
-
-
-def edit_json(change: Callable[[dict], object]) -> Callable[[bytes], bytes]:
-    def edit(content: bytes) -> bytes:
-        record = json.loads(content)
-        change(record)
-        return json.dumps(record).encode()
-
-    return edit
 
 
 DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
@@ -180,14 +168,7 @@ class TestReplacing:
         assert resume(files) == 0
 
 
-@pytest.fixture
-def usual_sigterm() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("usual_sigterm")
+@pytest.mark.usefixtures("usual_handlers")
 def test_sigterm(
     words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,15 +186,7 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny_complex: Complex, model: M
     assert resumed == whole
 
 
-@pytest.fixture
-def python_handles_ctrl_c() -> Iterator[None]:
-    """As in a terminal; workers of pytest-xdist ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("python_handles_ctrl_c")
+@pytest.mark.usefixtures("usual_handlers")
 def test_ctrl_c_stops_between_snapshots(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     """SIGINT at no chosen moment: frames, rows, checkpoint and record agree, and the handler is put back."""
     for k in range(8):

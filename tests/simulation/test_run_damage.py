@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from openmm_neuralmd.signals import Terminated
 from openmm_neuralmd.simulation.checkpoint import read_checkpoint, write_state
 from openmm_neuralmd.simulation.directory import RunFiles
 from openmm_neuralmd.simulation.run import simulate
-from tests.helpers import ModelDouble, make_double
+from tests.helpers import ModelDouble, edit_json, make_double, read_folder
 
 N_DONE = 6
 
@@ -25,20 +25,6 @@ N_DONE = 6
 @pytest.fixture
 def model(tiny_complex: Complex) -> ModelDouble:
     return make_double(tiny_complex, amplitude=0.3, friction=0.5)
-
-
-def read_folder(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Contents and times of all files."""
-    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def edit_json(change: Callable[[dict], object]) -> Callable[[bytes], bytes]:
-    def edit(content: bytes) -> bytes:
-        record = json.loads(content)
-        change(record)
-        return json.dumps(record).encode()
-
-    return edit
 
 
 def put(content: bytes) -> Callable[[bytes], bytes]:
@@ -320,14 +306,7 @@ class TestReplacing:
         assert run.log.read_bytes() == whole.log.read_bytes()
 
 
-@pytest.fixture
-def usual_sigterm() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("usual_sigterm")
+@pytest.mark.usefixtures("usual_handlers")
 def test_the_record_says_that_sigterm_ended_it(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     report = lambda done, _: os.kill(os.getpid(), signal.SIGTERM) if done == 2 else None  # noqa: E731
     with pytest.raises(Terminated):
