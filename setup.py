@@ -28,7 +28,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "h5py>=3.10",
-        "filelock>=3.20",
+        "filelock>=4.1",
         "gemmi>=0.7",
         "rdkit>=2024.3",
         "matplotlib>=3.8",
