@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Call the command line with wrong input, hundreds of times, and say which answers are wrong.
 
-python scripts/check_inputs.py [--work FOLDER] [--only PATTERN]
+python scripts/check_inputs.py [--work FOLDER] [--only PATTERN] [--python]
 
 An answer is right if the exit status is 2, nothing is on stdout, stderr is one line that begins with "neuralmd" and
 names what was wrong, and no file or folder was made, changed or removed. Wrong answers are printed, one a line, then a
@@ -11,6 +11,9 @@ name in ``input_files``. First the good calls are made that the wrong ones are c
 
 Calls run in this process, with the file descriptors of both streams captured, because libraries in C print too; a few
 that need another environment (closed streams, another user, arguments that are no text) run in a process of their own.
+
+With --python the calls through Python follow, of tests/test_python_inputs.py: each must raise an error of this package
+that names the argument.
 """
 
 import argparse
@@ -351,6 +354,7 @@ def main() -> int:
         "--inside", action="store_true", help="leave out good calls, and those in processes of their own"
     )
     parser.add_argument("--slowest", type=int, default=0, metavar="N", help="name the N slowest calls")
+    parser.add_argument("--python", action="store_true", help="calls through Python too")
     options = parser.parse_args()
     cases = [case for case in list_cases() if re.search(options.only, shlex.join(case.words))]
     outside = (
@@ -370,7 +374,17 @@ def main() -> int:
     counts = ", ".join(f"{name or 'none'} {n}" for name, n in count_by_command(cases).items())
     total = len(cases) + len(outside)
     print(f"{total - wrong} right, {wrong} wrong of {total} calls ({counts}; in processes of their own {len(outside)})")
-    return int(wrong + refused > 0)
+    return int(wrong + refused > 0 or (options.python and not check_python()))
+
+
+def check_python() -> bool:
+    """Make the calls through Python, and print what pytest says of them."""
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "tests/test_python_inputs.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    counts = re.findall(r"^\d+ (?:passed|failed).*$|^(?:FAILED|ERROR).*$", done.stdout, re.MULTILINE)
+    n_right = sum(line.count(".") for line in done.stdout.splitlines() if re.fullmatch(r"[.FEsx]+ *\[ *\d+%\]", line))
+    print("\n".join([*counts, f"Python: {n_right} right, {'none' if done.returncode == 0 else 'some'} wrong"]))
+    return done.returncode == 0
 
 
 if __name__ == "__main__":
