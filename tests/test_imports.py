@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,18 @@ LEVELS = {
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def read_imports(source: str) -> Iterator[tuple[str, bool]]:
+@cache
+def parse(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@cache
+def read_imports(source: str) -> tuple[tuple[str, bool], ...]:
     """Full names that a module imports, and whether only when a function runs."""
-    tree = ast.parse(source)
+    return tuple(_find_imports(parse(source)))
+
+
+def _find_imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     lazy = {
         id(inner)
         for outer in ast.walk(tree)
@@ -66,7 +76,7 @@ def imports_any(source: str, *packages: str, lazy_too: bool = True) -> bool:
 
 
 def uses_torch_jit(source: str) -> bool:
-    tree = ast.parse(source)
+    tree = parse(source)
     attributes = [
         n for n in ast.walk(tree)
         if isinstance(n, ast.Attribute) and n.attr == "jit" and isinstance(n.value, ast.Name) and n.value.id == "torch"
