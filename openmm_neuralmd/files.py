@@ -156,9 +156,7 @@ def explain_storage(path: Path) -> Iterator[None]:
     except NeuralMDError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _REMEDIES:
-            raise describe_storage_error(error, path) from error
-        require_room(path)
+        require_storage(error, path)
         raise
 
 
@@ -199,6 +197,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     with write_whole(path) as temporary, temporary.open("r+b", buffering=0) as file:
         write_fully(file, content.encode() if isinstance(content, str) else content, path)
+
+
+def require_storage(error: Exception, path: Path) -> None:
+    """After an error of what wrote a file: tell whether the disk is why.
+
+    Raises:
+        StorageError: If the error says so, or ``require_room`` does.
+    """
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        raise describe_storage_error(error, path) from error
+    require_room(path)
 
 
 def require_room(path: Path) -> None:

@@ -18,7 +18,7 @@ from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Writer
 from openmm_neuralmd.analysis.netcdf import NetCDFWriter
 from openmm_neuralmd.analysis.trajectories import read_frames
 from openmm_neuralmd.errors import InputError, describe_error
-from openmm_neuralmd.files import give_ascii_path, write_whole
+from openmm_neuralmd.files import give_ascii_path, require_room, require_storage, write_whole
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.writers import read_dcd_frames
 from openmm_neuralmd.units import NM_PER_ANGSTROM
@@ -57,7 +57,7 @@ def _convert(files: RunFiles, name: str, target: Path, interval: float) -> None:
     topology = mdtraj.load_topology(str(files.topology))
     frames = read_dcd_frames(files.trajectory, topology.n_atoms)
     copy = files.get_copy(name)
-    remedy = "make room on the disk, then resume the run (--resume), which writes it again"
+    remedy = "resume the run (--resume), which writes it again"
     try:
         with give_ascii_path(target, write=True) as ascii_target, ExitStack() as stack:
             write = _open(name, ascii_target, topology, stack)
@@ -66,8 +66,10 @@ def _convert(files: RunFiles, name: str, target: Path, interval: float) -> None:
                 numbers = np.arange(first + 1, first + 1 + len(xyz), dtype=np.int32)
                 write(xyz, (interval * numbers).astype(np.float32), numbers)
     except (OSError, RuntimeError) as error:
+        require_storage(error, copy)
         raise InputError(f"{copy}: cannot be written: {describe_error(error)}; {remedy}") from error
     if not _is_whole(target, topology, frames):
+        require_room(copy)  # XTC's writer does not say it
         raise InputError(f"{copy}: does not hold what was written to it; {remedy}")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Reader
 from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.errors import InputError, StorageError
 from openmm_neuralmd.simulation import conversion
 from openmm_neuralmd.simulation.conversion import write_copies
 from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
@@ -100,7 +100,9 @@ def test_hdf5_and_the_rest_hold_no_time_of_the_system(
 
 @pytest.mark.parametrize("name", COPY_FORMATS)
 @pytest.mark.parametrize("missing", [1, 10, 5000])
-def test_a_full_disk(name: str, missing: int, tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow(
+    name: str, missing: int, tiny_complex: Complex, model: ModelDouble, tmp_path: Path
+) -> None:
     """mdtraj's XTC writer does not notice, HDF5 ends the interpreter; the earlier copy stays."""
     resource = pytest.importorskip("resource")
     files = simulate(tiny_complex, model, tmp_path, n_snapshots=30, formats=[name])
@@ -108,7 +110,9 @@ def test_a_full_disk(name: str, missing: int, tiny_complex: Complex, model: Mode
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) - missing, limits[1]))
     try:
-        with pytest.raises(InputError, match=rf"trajectory\.{name}: .*make room on the disk"):
+        with pytest.raises(
+            StorageError, match=rf"trajectory\.{name}: cannot be written .*: the file may not grow further"
+        ):
             write_copies(files, [name], interval=80.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
