@@ -97,14 +97,24 @@ def replace_files(folder: Path, contents: Mapping[str, str | bytes]) -> None:
         InputError: If another process is writing there.
         StorageError: If the disk is full; what was there stays.
     """
+    with make_replacement(folder) as new:
+        for name, content in contents.items():
+            write_atomically(new / name, content)
+
+
+@contextmanager
+def make_replacement(folder: Path) -> Iterator[Path]:
+    """A folder for files that take the place of those of their names in another, created if absent, when all are made.
+
+    Raises:
+        InputError: If another process is writing there.
+    """
     with own_folder(folder):
-        new = begin_replacement(folder)
         try:
-            for name, content in contents.items():
-                write_atomically(new / name, content)
+            yield begin_replacement(folder)
             finish_replacement(folder)
         finally:
-            _remove(new)
+            abandon_replacement(folder)
 
 
 def begin_replacement(folder: Path) -> Path:

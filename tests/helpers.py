@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -206,7 +207,7 @@ def save_trajectory(trajectory: mdtraj.Trajectory, path: Path) -> Path:
             warnings.filterwarnings("ignore", message=".*netCDF4")  # mdtraj writes NetCDF without it too
             trajectory.save(str(path))
         return path
-    with HDF5Writer(path, trajectory.topology) as writer:
+    with closing(HDF5Writer(path, trajectory.topology)) as writer:
         writer.write(trajectory.xyz, trajectory.time)
     if trajectory.unitcell_lengths is not None:
         with h5py.File(path, "r+") as file:

@@ -34,7 +34,7 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
-from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement, own_folder
+from openmm_neuralmd.folders import make_replacement
 from openmm_neuralmd.options import interval, list_given, refuse_twice, refuse_unused
 from openmm_neuralmd.text import check_label, clean_text
 
@@ -227,16 +227,10 @@ def compare_files(
 def write_comparison(comparison: Comparison, out: Path, *, speeds: dict[str, float] | None = None) -> None:
     """Write report, records and scripts to ``out``; an earlier comparison there is replaced only when all is made."""
     check_writable(out)
-    with own_folder(out):
-        unfinished = begin_replacement(out)
-        try:
-            with explain_storage(out / "report.html"):
-                write_report(comparison, unfinished / "report.html", speeds=speeds)
-                write_records(comparison, unfinished, speeds=speeds)
-                write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
-            finish_replacement(out)
-        finally:
-            abandon_replacement(out)
+    with make_replacement(out) as unfinished, explain_storage(out / "report.html"):
+        write_report(comparison, unfinished / "report.html", speeds=speeds)
+        write_records(comparison, unfinished, speeds=speeds)
+        write_scenes([comparison.run, *comparison.references], comparison.site.ligand.name, unfinished)
 
 
 def compute_speed(file: TrajectoryFile) -> float | None:

@@ -224,14 +224,6 @@ class HDF5Writer:
         self._coordinates = self._create("coordinates", (n_atoms, 3), _CHUNK_BYTES // (12 * n_atoms), "nanometers")
         self._time = self._create("time", (), _CHUNK_TIMES, "picoseconds")
 
-    def __enter__(self) -> "HDF5Writer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def write(self, positions: np.ndarray, times: np.ndarray) -> None:
         """Append frames: positions [nm], (n_frames, n_atoms, 3), and times [ps], (n_frames,)."""
         first = len(self._time)

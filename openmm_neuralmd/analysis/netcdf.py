@@ -10,7 +10,6 @@ import io
 import os
 import struct
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -71,14 +70,6 @@ class NetCDFWriter:
         self._n_frames = 0
         self._file = open(path, "wb")  # noqa: SIM115
         self._file.write(_make_header(n_atoms)[: -self._record.itemsize])
-
-    def __enter__(self) -> "NetCDFWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def write(self, positions: np.ndarray, times: np.ndarray) -> None:
         """Append frames: positions [A], (n_frames, n_atoms, 3), and times [ps], (n_frames,)."""

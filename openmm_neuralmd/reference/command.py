@@ -11,7 +11,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openmm_neuralmd.checks import check_threads
 from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
@@ -115,7 +114,6 @@ def add_reference_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_reference(args: argparse.Namespace) -> None:
     """Prepare and run, or go on; then say how to compare."""
-    check_threads(args.threads, "--threads")
     if args.engine == "gromacs" and not args.check_energies:
         refuse_unused(args, ("--platform",), "with --engine gromacs, which has no OpenMM platform")
     if args.allow_scripts and not args.ligand_parameters:
@@ -134,13 +132,12 @@ def run_reference(args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace, files: ReferenceFiles) -> None:
     check_folder(files, resume=args.resume, overwrite=args.force)
-    if args.resume:
-        read_record(files)  # an engine that the run was not made with need not be installed to say so
+    record = read_record(files) if args.resume else None  # first: an engine of no use here need not be installed
     if args.engine == "gromacs":
         find_gromacs()
     else:
         find_platform(args.platform)
-    molecules, record, place = _resume(args, files) if args.resume else _begin(args, files)
+    molecules, record, place = _begin(args, files) if record is None else _resume(args, files, record)
     try:
         protocol = read_protocol(record)
         with closing(_ProgressBar(is_shown=not (args.quiet or args.json))) as bar:
@@ -179,9 +176,10 @@ def _begin(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSy
         raise
 
 
-def _resume(args: argparse.Namespace, files: ReferenceFiles) -> tuple[MolecularSystem, dict[str, Any], Place]:
+def _resume(
+    args: argparse.Namespace, files: ReferenceFiles, record: dict[str, Any]
+) -> tuple[MolecularSystem, dict[str, Any], Place]:
     """An earlier run; all its settings but the length stay."""
-    record = read_record(files)
     if (
         any((args.complex, args.ligand, args.sdf, args.ligand_parameters, args.solvent, args.system, args.top))
         or args.padding is not None

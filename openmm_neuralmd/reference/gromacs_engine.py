@@ -98,7 +98,7 @@ def run_gromacs(
             record["energies"] = comparison.as_dict()
             run.write_inputs()
         write_json(place.files.record, record)
-        first = count_frames(place.files)
+        first = min(count_frames(place.files), protocol.n_frames)
 
         def end(status: str) -> None:
             if (run.folder / "production.xtc").is_file():

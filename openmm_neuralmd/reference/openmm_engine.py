@@ -30,16 +30,12 @@ from openmm_neuralmd.reference.protocol import (
 from openmm_neuralmd.reference.system import MolecularSystem, convert_box
 from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.simulation.checkpoint import read_fields, write_state
-from openmm_neuralmd.simulation.directory import describe_end
+from openmm_neuralmd.simulation.directory import check_files, check_nothing_is_lost, describe_end
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.run import find_platform
 from openmm_neuralmd.simulation.writers import (
-    START_AGAIN,
     CSVWriter,
     DCDWriter,
-    check_csv,
-    check_dcd,
-    count_dcd_frames,
     write_json,
 )
 
@@ -123,13 +119,9 @@ def run_openmm(
 
 def _find_start(molecules: MolecularSystem, protocol: Protocol, files: ReferenceFiles) -> Checkpoint | None:
     """The state to go on from, with trajectory and log as it left them; None where there is none."""
-    n_kept = len(molecules.find_complex())
+    n_atoms, has_box = len(molecules.find_complex()), molecules.is_periodic
     if not files.checkpoint.exists():
-        if files.trajectory.exists() and count_dcd_frames(files.trajectory, n_kept, has_box=molecules.is_periodic) > 1:
-            raise InputError(
-                f"{files.checkpoint}: damaged, it is not there, though the run has frames; put it back, or "
-                f"{START_AGAIN}"
-            )
+        check_nothing_is_lost(files, n_atoms, has_box=has_box)
         return None
     start = read_checkpoint(files.checkpoint, len(molecules.positions))
     n_frames = protocol.count_frames(start.step)
@@ -139,15 +131,8 @@ def _find_start(molecules: MolecularSystem, protocol: Protocol, files: Reference
             "already"
         )
     if n_frames > 0:
-        check_dcd(
-            files.trajectory,
-            n_kept,
-            n_frames,
-            start.trajectory_digest,
-            frame_interval=protocol.interval_ps,
-            has_box=molecules.is_periodic,
-        )
-        check_csv(files.log, LOG_COLUMNS, n_frames, start.log_digest)
+        interval = protocol.interval_ps
+        check_files(files, start, n_frames, n_atoms=n_atoms, interval=interval, columns=LOG_COLUMNS, has_box=has_box)
     return start
 
 

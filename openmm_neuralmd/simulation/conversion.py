@@ -78,10 +78,10 @@ def _open(
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
     """What appends frames to a file: positions [A], (n_frames, n_atoms, 3), times [ps] and numbers, (n_frames,)."""
     if name == "nc":
-        netcdf = stack.enter_context(NetCDFWriter(target, topology.n_atoms))
+        netcdf = stack.enter_context(closing(NetCDFWriter(target, topology.n_atoms)))
         return lambda xyz, times, _: netcdf.write(xyz, times)
     if name == "h5":
-        hdf5 = stack.enter_context(HDF5Writer(target, topology))
+        hdf5 = stack.enter_context(closing(HDF5Writer(target, topology)))
         return lambda xyz, times, _: hdf5.write(NM_PER_ANGSTROM * xyz, times)
     xtc = stack.enter_context(closing(XTCTrajectoryFile(target, "w")))
 

@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, read_json
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement
 from openmm_neuralmd.signals import Terminated
-from openmm_neuralmd.simulation.checkpoint import Checkpoint
-from openmm_neuralmd.simulation.writers import START_AGAIN, check_csv, check_dcd
+from openmm_neuralmd.simulation.writers import START_AGAIN, check_csv, check_dcd, count_dcd_frames
 
 LOG_COLUMNS = ("snapshot", "time_ps", "ligand_rmsd_nm", "max_bond_deviation_nm", "projection_iterations")
 COPY_FORMATS = ("xtc", "nc", "h5")  # beside the DCD
@@ -126,24 +125,49 @@ def compare_versions(record: Mapping[str, Any], now: Mapping[str, str]) -> str |
     )
 
 
-def check_files(files: RunFiles, checkpoint: Checkpoint, n_atoms: int, interval: float) -> None:
-    """Check that trajectory and log are what was written before the checkpoint's snapshot; nothing is changed.
+class Digests(Protocol):
+    """What a checkpoint keeps of the frames and rows before it: their running digests."""
 
-    The snapshot's own frame and row are written again on resuming, so damage to these and what follows does not matter.
+    @property
+    def trajectory_digest(self) -> str: ...
+
+    @property
+    def log_digest(self) -> str: ...
+
+
+def check_files(
+    files: RunFiles,
+    checkpoint: Digests,
+    n_frames: int,
+    *,
+    n_atoms: int,
+    interval: float,
+    columns: tuple[str, ...] = LOG_COLUMNS,
+    has_box: bool = False,
+) -> None:
+    """Check that trajectory and log begin with what was written before a checkpoint; nothing is changed.
 
     Args:
         files: Of the run.
         checkpoint: The state the run goes on from.
-        n_atoms: Of a frame.
-        interval: Between frames [ps].
+        n_frames: That its digests are of; what follows them does not matter.
+        n_atoms, interval, has_box: Of the frames, as in ``DCDWriter``.
+        columns: Of the log.
 
     Raises:
         InputError: If frames or rows are missing or changed.
     """
-    kept = checkpoint.snapshot - 1
-    if kept >= 0:
-        check_dcd(files.trajectory, n_atoms, kept, checkpoint.trajectory_digest, frame_interval=interval)
-        check_csv(files.log, LOG_COLUMNS, kept, checkpoint.log_digest)
+    digest = checkpoint.trajectory_digest
+    check_dcd(files.trajectory, n_atoms, n_frames, digest, frame_interval=interval, has_box=has_box)
+    check_csv(files.log, columns, n_frames, checkpoint.log_digest)
+
+
+def check_nothing_is_lost(files: RunFiles, n_atoms: int, *, has_box: bool = False) -> None:
+    """Raise InputError if a run without a checkpoint has more than the one frame that is written before the first."""
+    if files.trajectory.exists() and count_dcd_frames(files.trajectory, n_atoms, has_box=has_box) > 1:
+        raise InputError(
+            f"{files.checkpoint}: damaged, it is not there, though the run has frames; put it back, or {START_AGAIN}"
+        )
 
 
 class RunPlace(Generic[Files]):

@@ -34,6 +34,7 @@ from openmm_neuralmd.simulation.directory import (
     RunPlace,
     check_files,
     check_folder,
+    check_nothing_is_lost,
     compare_versions,
     count_iterations,
     describe_end,
@@ -47,7 +48,6 @@ from openmm_neuralmd.simulation.writers import (
     CSVWriter,
     DCDWriter,
     check_topology,
-    count_dcd_frames,
     write_json,
     write_topology,
 )
@@ -317,18 +317,16 @@ def _find_start(files: RunFiles, complex_: Complex, model: BoundModel, n_snapsho
         check_topology(files.topology, complex_)
     if resume and files.checkpoint.exists():
         start = read_checkpoint(files.checkpoint, complex_.ligand.n_atoms)
-        check_files(files, start, n_atoms, model.snapshot_interval)
+        if start.snapshot > 0:  # its own frame and row are written again, so damage to them does not matter
+            check_files(files, start, start.snapshot - 1, n_atoms=n_atoms, interval=model.snapshot_interval)
         if n_snapshots < start.snapshot:
             raise InputError(
                 f"n_snapshots is {n_snapshots}, the run in {files.folder} has {start.snapshot} already: give more to "
                 "go on (--snapshots)"
             )
         return start
-    if resume and files.trajectory.exists() and count_dcd_frames(files.trajectory, n_atoms) > 1:
-        raise InputError(
-            f"{files.checkpoint}: damaged, it is not there, though the run has snapshots; put it back, or start again "
-            "(--force)"
-        )
+    if resume:
+        check_nothing_is_lost(files, n_atoms)
     still = np.zeros_like(xyz)
     return Checkpoint(0, 0, xyz, map_velocities(model, xyz, still), still, "")
 

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -155,7 +156,7 @@ class TestReading:
 
 class TestWriting:
     def test_what_is_written_is_read(self, expected: mdtraj.Trajectory, tmp_path: Path) -> None:
-        with HDF5Writer(tmp_path / "a.h5", expected.topology) as file:
+        with closing(HDF5Writer(tmp_path / "a.h5", expected.topology)) as file:
             file.write(expected.xyz[:4], expected.time[:4])
             file.write(expected.xyz[4:], expected.time[4:])
         with HDF5Reader(tmp_path / "a.h5") as reader:
@@ -168,7 +169,7 @@ class TestWriting:
 
     def test_mdtraj_reads_it(self, expected: mdtraj.Trajectory, tmp_path: Path) -> None:
         pytest.importorskip("tables", reason="mdtraj reads HDF5 with PyTables, which is not a dependency")
-        with HDF5Writer(tmp_path / "a.h5", expected.topology) as file:
+        with closing(HDF5Writer(tmp_path / "a.h5", expected.topology)) as file:
             file.write(expected.xyz, expected.time)
         found = mdtraj.load(str(tmp_path / "a.h5"))
         require_equal_topologies(found.topology, expected.topology)

@@ -177,6 +177,8 @@ class TestGromacs:
         assert json.loads((folder / "run.json").read_text())["status"] == "finished"
         assert len(mdtraj.load(str(folder / "trajectory.xtc"), top=str(folder / "topology.pdb"))) == done
         assert len((folder / "log.csv").read_text().splitlines()) == 1 + done
+        last = json.loads((folder / "run.json").read_text())["sessions"][-1]
+        assert (last["from_snapshot"], last["to_snapshot"]) == (done, done)
 
     def test_force_replaces_with_the_first_frame(
         self, pocket: Path, parameters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
