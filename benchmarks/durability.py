@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.models.export import load_bundled_model
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.simulation.run import simulate
 
 _WARM_UP = 20  # snapshots
@@ -35,7 +35,7 @@ def use(way: str) -> Iterator[None]:
         if way in ("digests", "both"):
             yield
             return
-        with mock.patch("openmm_neuralmd.simulation.writers.extend_digest", lambda digest, _: digest):
+        with mock.patch("openmm_neuralmd.io.writers.extend_digest", lambda digest, _: digest):
             yield
 
 

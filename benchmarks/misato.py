@@ -22,8 +22,8 @@ import mdtraj
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.data.misato import write_misato
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 
 N_FRAMES = 100
 N_ATOMS = (5_166, 30_000)  # 4G3E and one of the largest

@@ -24,9 +24,9 @@ import openmm as mm
 import torch
 from openmm.app import Element
 
-from openmm_neuralmd.complex import Complex, Protein, load_bundled_complex
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_bundled_model
+from openmm_neuralmd.molecule.complex import Complex, Protein, load_bundled_complex
 from openmm_neuralmd.simulation.computation import LigandComputation
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator

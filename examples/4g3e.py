@@ -13,10 +13,10 @@ from openmm_neuralmd.analysis.command import compare_files, write_comparison
 from openmm_neuralmd.analysis.comparison import describe_overall
 from openmm_neuralmd.analysis.plots import write_overview
 from openmm_neuralmd.analysis.summary import summarize_run
-from openmm_neuralmd.analysis.trajectories import open_run
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.errors import NeuralMDError
+from openmm_neuralmd.io.trajectories import open_run
 from openmm_neuralmd.models.export import load_bundled_model
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.simulation.run import simulate
 
 

@@ -25,7 +25,7 @@ from openmm_neuralmd import (
     load_bundled_model,
     load_model,
 )
-from openmm_neuralmd.simulation.system_files import read_system
+from openmm_neuralmd.force_field.system_files import read_system
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVATED = ROOT.parent / "shared" / "data" / "4g3e"

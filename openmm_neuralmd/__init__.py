@@ -3,12 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from openmm_neuralmd.version import __version__
 
 _PUBLIC = {
-    "Complex": "complex",
-    "load_complex": "complex",
-    "load_bundled_complex": "complex",
+    "Complex": "molecule.complex",
+    "load_complex": "molecule.complex",
+    "load_bundled_complex": "molecule.complex",
     "load_model": "models.export",
     "load_bundled_model": "models.export",
     "NeuralMDForce": "simulation.force",
@@ -19,8 +19,8 @@ _PUBLIC = {
 }
 
 if TYPE_CHECKING:
-    from openmm_neuralmd.complex import Complex, load_bundled_complex, load_complex
     from openmm_neuralmd.models.export import load_bundled_model, load_model
+    from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex, load_complex
     from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
     from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
     from openmm_neuralmd.simulation.replicas import run_replicas
@@ -30,6 +30,7 @@ __all__ = [
     "Complex",
     "NeuralMDForce",
     "NeuralMDIntegrator",
+    "__version__",
     "compute_physical_energy",
     "load_bundled_complex",
     "load_bundled_model",

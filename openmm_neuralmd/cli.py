@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
-from openmm_neuralmd import __version__
 from openmm_neuralmd.errors import InputError, NeuralMDError, describe_error
 from openmm_neuralmd.files import describe_storage_error
 from openmm_neuralmd.options import note_given
 from openmm_neuralmd.signals import Terminated, end_in_order
 from openmm_neuralmd.text import guard_terminal
+from openmm_neuralmd.version import __version__
 
 _BROKEN_PIPE = 141  # 128 and SIGPIPE, as of programs that it ends
 _SHOWN_ENTRIES = 3  # of a list, in `neuralmd info`; all are in its --json
@@ -35,7 +35,7 @@ COMMANDS = {
     "reference": Command("openmm_neuralmd.reference.command", "run real MD of a complex, to compare with"),
     "train": Command("openmm_neuralmd.training.command", "train a model on MD trajectories"),
     "compare": Command("openmm_neuralmd.simulation.compare_command", "judge a run beside MD reference runs"),
-    "evaluate": Command("openmm_neuralmd.training.evaluation", "judge models on the test part of a trajectory"),
+    "evaluate": Command("openmm_neuralmd.evaluation.command", "judge models on the test part of a trajectory"),
     "info": Command("openmm_neuralmd.cli", "show a model file's metadata"),
     "benchmark": Command("openmm_neuralmd.simulation.benchmark", "measure speed and memory on this machine"),
 }

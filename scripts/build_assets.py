@@ -23,7 +23,7 @@ from openmm import app, unit
 from rdkit import Chem
 
 from openmm_neuralmd.analysis.validity import count_clashes
-from openmm_neuralmd.shape import build_shape, compute_shape_errors, fit_geometry
+from openmm_neuralmd.molecule.shape import build_shape, compute_shape_errors, fit_geometry
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT.parent / "shared" / "data" / "4g3e"

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.complex import load_complex
 from openmm_neuralmd.data.entries import COLUMNS
+from openmm_neuralmd.evaluation.evaluate import average_rows, describe_rows
+from openmm_neuralmd.evaluation.table import Evaluation
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import load_model
-from openmm_neuralmd.training.evaluation import average_rows, describe_rows
-from openmm_neuralmd.training.table import Evaluation
+from openmm_neuralmd.molecule.complex import load_complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 Row = dict[str, str]

@@ -18,8 +18,8 @@ import torch
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.export import export_model
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
 from tests.preparation.conftest import SMILES, build_entry
 
 N_FRAMES = 12

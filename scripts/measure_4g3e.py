@@ -16,10 +16,10 @@ import torch
 
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserstein_distances
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.models.export import load_bundled_model, load_model
-from openmm_neuralmd.shape import Shape, build_shape, compute_shape_errors, separate_angles
+from openmm_neuralmd.molecule.complex import load_bundled_complex
+from openmm_neuralmd.molecule.shape import Shape, build_shape, compute_shape_errors, separate_angles
 from openmm_neuralmd.simulation.replicas import run_replicas
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 

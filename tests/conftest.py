@@ -11,9 +11,9 @@ import pytest
 import torch
 from openmm import Platform
 
-from openmm_neuralmd.complex import Complex
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.export import export_model
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.molecule.complex import Complex
 from tests.helpers import make_complex
 
 _NETWORK = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}

@@ -19,8 +19,8 @@ from rdkit.Chem import AllChem
 from torch import Tensor
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
-from openmm_neuralmd.analysis.hdf5_trajectories import HDF5Writer
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.io.hdf5_trajectories import HDF5Writer
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import speed
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.models.export import load_bundled_model
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 
 ONCE = {"repeats": 1, "clock": "wall"}
 

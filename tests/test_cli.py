@@ -11,7 +11,7 @@ from openmm.app import PDBFile
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import COMMANDS, build_parser, main
-from openmm_neuralmd.complex import Complex
+from openmm_neuralmd.molecule.complex import Complex
 
 
 @pytest.fixture(scope="module")

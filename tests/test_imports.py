@@ -11,12 +11,15 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 LEVELS = {
-    **dict.fromkeys(("units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
-    **dict.fromkeys(("chemistry", "geometry", "residues", "shape", "complex"), 1),
-    **dict.fromkeys(("models", "solvers", "analysis"), 2),
-    **dict.fromkeys(("data", "preparation", "simulation"), 3),
-    **dict.fromkeys(("training", "reference"), 4),
-    "cli": 5,
+    **dict.fromkeys(("version", "units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
+    "molecule": 1,
+    **dict.fromkeys(("io", "dynamics"), 2),
+    **dict.fromkeys(("models", "analysis"), 3),
+    **dict.fromkeys(("data", "force_field"), 4),
+    "simulation": 5,
+    **dict.fromkeys(("preparation", "reference", "training"), 6),
+    "evaluation": 7,
+    "cli": 8,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -88,7 +91,7 @@ CHOOSE_BY_NAME = ("open", "load", "iterload", "load_frame", "load_topology", "lo
 OWN_NAMES = {  # of files that this package writes or ships
     "analysis/bundled.py",
     "reference/gromacs_engine.py",
-    "simulation/conversion.py",
+    "io/conversion.py",
 }
 
 
@@ -117,26 +120,30 @@ def test_imports_point_to_the_left(module: Path) -> None:
         assert find_upward_imports(group, module.read_text()) == []
 
 
-def test_models_and_solvers_know_no_openmm_or_mdtraj(module: Path) -> None:
-    if find_group(module) in ("geometry", "models", "solvers"):
-        assert not imports_any(module.read_text(), "openmm", "mdtraj", "MDAnalysis")
-
-
-def test_models_know_no_solver_and_solvers_no_model(module: Path) -> None:
-    other = {"models": "solvers", "solvers": "models"}.get(find_group(module))
-    if other:
-        assert not imports_any(module.read_text(), f"openmm_neuralmd.{other}")
-
-
-def test_openmm_is_imported_where_systems_and_structures_are_made_or_lazily_in_complex(module: Path) -> None:
+def test_molecule_models_and_dynamics_know_no_openmm_or_mdtraj(module: Path) -> None:
     group = find_group(module)
-    if group not in ("simulation", "preparation", "reference"):
-        assert not imports_any(module.read_text(), "openmm", lazy_too=group != "complex")
+    if group in ("molecule", "models", "dynamics"):  # a complex is made from what OpenMM read
+        is_complex = module == PACKAGE / "molecule" / "complex.py"
+        assert not imports_any(module.read_text(), "openmm", lazy_too=not is_complex)
+        assert not imports_any(module.read_text(), "mdtraj", "MDAnalysis")
+
+
+def test_networks_know_no_scheme_and_dynamics_no_model(module: Path) -> None:
+    if module.parent == PACKAGE / "models" / "networks":
+        assert not imports_any(module.read_text(), "openmm_neuralmd.dynamics")
+    if find_group(module) == "dynamics":
+        assert not imports_any(module.read_text(), "openmm_neuralmd.models")
+
+
+def test_openmm_is_imported_where_systems_and_structures_are_made(module: Path) -> None:
+    group = find_group(module)
+    if group not in ("simulation", "preparation", "reference", "force_field"):
+        assert not imports_any(module.read_text(), "openmm", lazy_too=group not in ("molecule", "io"))
 
 
 def test_analysis_knows_no_model(module: Path) -> None:
     if find_group(module) == "analysis":
-        assert not imports_any(module.read_text(), "openmm_neuralmd.models", "openmm_neuralmd.solvers", "torch.nn")
+        assert not imports_any(module.read_text(), "openmm_neuralmd.models", "openmm_neuralmd.dynamics", "torch.nn")
 
 
 def test_torch_jit_is_in_export_only(module: Path) -> None:
@@ -167,9 +174,9 @@ class TestCheckers:
         ("group", "line"),
         [
             ("models", "from openmm_neuralmd.training.loop import Trainer"),
-            ("models", "from openmm_neuralmd.solvers import rollout"),
+            ("molecule", "from openmm_neuralmd.dynamics import rollout"),
             ("analysis", "from openmm_neuralmd.models.export import load_model"),
-            ("complex", "import openmm_neuralmd.models.export"),
+            ("dynamics", "import openmm_neuralmd.models.export"),
             ("simulation", "def f():\n    from openmm_neuralmd.cli import main"),
         ],
     )
@@ -178,7 +185,7 @@ class TestCheckers:
 
     def test_imports_to_the_left_are_fine(self) -> None:
         assert find_upward_imports("simulation", "from openmm_neuralmd.models.export import load_model") == []
-        assert find_upward_imports("complex", "from openmm_neuralmd.chemistry import find_torsions") == []
+        assert find_upward_imports("dynamics", "from openmm_neuralmd.molecule.chemistry import find_torsions") == []
 
     def test_lazy_imports_are_told_apart(self) -> None:
         lazy = "def f():\n    import openmm.app"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
-from openmm_neuralmd.analysis.topologies import load_structure_file
-from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.topologies import load_structure_file
+from openmm_neuralmd.io.trajectories import open_trajectory
 from tests.helpers import ROOT, save_trajectory
 
 POCKET, XTC = get_bundled_path("pocket.pdb"), get_bundled_path("r1_pocket.xtc")

@@ -11,7 +11,7 @@ import numpy as np
 from openmm_neuralmd.analysis.ligand import LigandGraph, build_ligand, load_ligand_sdf, select_ligand
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.site import BindingSite, build_site
-from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
+from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
 
 LIGAND_NAME = "0WC"
 REPLICAS = ("r1", "r2")

@@ -12,7 +12,6 @@ from pathlib import Path
 from openmm_neuralmd.analysis.bundled import REPLICAS
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
 from openmm_neuralmd.analysis.energetics import EnergyModel, compute_energies, plan_energies
-from openmm_neuralmd.analysis.formats import is_hdf5
 from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
 from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, RESERVED_LABELS, observe, observe_start
 from openmm_neuralmd.analysis.records import collect_metrics, write_records
@@ -20,7 +19,6 @@ from openmm_neuralmd.analysis.report import write_report
 from openmm_neuralmd.analysis.scenes import write_scenes
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
-from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run, open_trajectory
 from openmm_neuralmd.checks import (
     a_choice,
     a_count,
@@ -31,10 +29,12 @@ from openmm_neuralmd.checks import (
     check_text,
     optional,
 )
-from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import make_replacement
+from openmm_neuralmd.io.formats import is_hdf5
+from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.options import interval, list_given, refuse_twice, refuse_unused
 from openmm_neuralmd.text import check_label, clean_text
 

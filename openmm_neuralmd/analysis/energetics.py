@@ -13,8 +13,8 @@ import numpy as np
 from openmm_neuralmd.analysis.ligand import compute_nearest_images
 from openmm_neuralmd.analysis.observation import Energies, KeptFrames, Observation, find_ligand
 from openmm_neuralmd.analysis.site import BindingSite, list_residues, map_residues
-from openmm_neuralmd.analysis.trajectories import TrajectoryFile
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.trajectories import TrajectoryFile
 
 SHELL_NM = 0.8
 """Residues with a heavy atom this close to the ligand's starting pose take part in the interaction energy."""

@@ -9,8 +9,8 @@ import numpy as np
 from rdkit import Chem
 
 from openmm_neuralmd.analysis.validity import compute_pyramidality
-from openmm_neuralmd.chemistry import build_graph, find_torsions, match_graphs, read_sdf
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.molecule.chemistry import build_graph, find_torsions, match_graphs, read_sdf
 
 BOND_TOLERANCE = 1.3
 """Times the sum of covalent radii: atoms closer than this are bonded, where no record says so."""

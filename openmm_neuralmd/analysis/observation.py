@@ -11,9 +11,9 @@ from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds
 from openmm_neuralmd.analysis.imaging import JumpGuard, Molecules, find_molecules, make_whole
 from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, list_residues, map_residues
-from openmm_neuralmd.analysis.trajectories import TrajectoryFile
 from openmm_neuralmd.analysis.validity import count_clashes
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.trajectories import TrajectoryFile
 
 RESERVED_LABELS = ("frozen", "mean")  # of the series that reports and summaries add themselves
 MAX_VIEW_FRAMES = 100

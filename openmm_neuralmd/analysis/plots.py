@@ -22,9 +22,9 @@ from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation, observe
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
-from openmm_neuralmd.analysis.trajectories import open_run
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.files import write_whole
+from openmm_neuralmd.io.trajectories import open_run
 from openmm_neuralmd.text import clean_text, shorten
 
 RUN_COLOR = "#d1495b"

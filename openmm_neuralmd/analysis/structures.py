@@ -17,14 +17,14 @@ import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.analysis.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
 from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bonds
-from openmm_neuralmd.analysis.topologies import WATERS, StructureFile, load_structure_file
-from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, check_text, optional
-from openmm_neuralmd.chemistry import perceive_bond_orders
-from openmm_neuralmd.complex import Complex, describe_residue, load_complex, select_residue
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
+from openmm_neuralmd.io.topologies import WATERS, StructureFile, load_structure_file
+from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
+from openmm_neuralmd.molecule.complex import Complex, describe_residue, load_complex, select_residue
 
 SUFFIXES = (".gro", ".tpr", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES)
 """Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""

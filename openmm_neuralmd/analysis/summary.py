@@ -11,10 +11,10 @@ from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, observe
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
-from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run
 
 SAME_PLACE_NM = 0.05
 ANGSTROM = 10.0

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from rdkit import Chem, rdBase
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.models.applicability import (
     compute_sequence_identity,
     compute_word_overlaps,
     get_sequence,
     index_words,
 )
+from openmm_neuralmd.molecule.complex import Complex
 
 MIN_IDENTITY = 0.9
 """Proteins this similar count as the same one."""

@@ -26,13 +26,13 @@ import h5py
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.hdf5 import StoredArray, create_hdf5, find_member, has_member, open_hdf5
 from openmm_neuralmd.checks import check_arguments, check_path
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
 from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import read_text, write_whole
+from openmm_neuralmd.io.hdf5 import StoredArray, create_hdf5, find_member, has_member, open_hdf5
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 FRAME_INTERVAL_PS = 80.0

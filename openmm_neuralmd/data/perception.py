@@ -10,10 +10,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.analysis.hdf5 import StoredArray
 from openmm_neuralmd.analysis.ligand import perceive_bonds
-from openmm_neuralmd.chemistry import perceive_bond_orders
-from openmm_neuralmd.complex import (
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.hdf5 import StoredArray
+from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
+from openmm_neuralmd.molecule.complex import (
     RESIDUE_TYPES,
     UNKNOWN_RESIDUE,
     Complex,
@@ -22,7 +23,6 @@ from openmm_neuralmd.complex import (
     find_links,
     get_parent_residue,
 )
-from openmm_neuralmd.errors import InputError
 
 LIGAND_CODE = 0
 RESIDUE_CODES = dict(

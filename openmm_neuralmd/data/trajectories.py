@@ -16,13 +16,13 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from openmm_neuralmd.analysis.formats import TIMED_SUFFIXES
 from openmm_neuralmd.analysis.imaging import JumpGuard
 from openmm_neuralmd.analysis.site import POCKET_CUTOFF_NM, SUPERPOSITIONS
-from openmm_neuralmd.analysis.trajectories import TrajectoryFile, open_trajectory
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, optional
-from openmm_neuralmd.complex import A_COMPLEX, Complex, get_parent_residue
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.formats import TIMED_SUFFIXES
+from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
+from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex, get_parent_residue
 
 MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
 _LONGEST_BOND_NM = 0.3  # C-I is 0.21

@@ -15,8 +15,8 @@ from rdkit.Chem import rdFingerprintGenerator
 from scipy.sparse import csr_matrix
 
 from openmm_neuralmd.checks import a_mapping, check_arguments
-from openmm_neuralmd.complex import A_COMPLEX, RESIDUE_TYPES, Complex, load_bundled_complex
 from openmm_neuralmd.models.elements import find_stand_ins, format_stand_ins
+from openmm_neuralmd.molecule.complex import A_COMPLEX, RESIDUE_TYPES, Complex, load_bundled_complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _SAME_PROTEIN = 0.95  # sequence identity: variants and other crystal structures of one protein

@@ -22,25 +22,25 @@ import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check_path
-from openmm_neuralmd.complex import A_COMPLEX, Complex
 from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
-from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.elements import find_stand_ins
-from openmm_neuralmd.models.interface import (
+from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
+from openmm_neuralmd.models.networks.baselines import DenoisingLD, VerletMD
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.models.networks.interface import (
     LigandGraph,
     ProteinEmbedding,
     ProteinStructure,
     build_ligand_graph,
     build_protein_structure,
 )
-from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
 from openmm_neuralmd.models.registry import SIMULATED_KINDS
 from openmm_neuralmd.models.weights import build_quietly, check_weights
-from openmm_neuralmd.shape import Shape
+from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex
+from openmm_neuralmd.molecule.shape import Shape
 from openmm_neuralmd.units import compute_force_factor
 
 BUNDLED = ("ode", "sde")

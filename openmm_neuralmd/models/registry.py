@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from openmm_neuralmd.errors import ModelContractError
-from openmm_neuralmd.models.baselines import GNNMD, DenoisingLD, VerletMD
-from openmm_neuralmd.models.bindingnet import BindingNet
+from openmm_neuralmd.models.networks.baselines import GNNMD, DenoisingLD, VerletMD
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
 
 KINDS: dict[str, Callable[..., nn.Module]] = {
     "ode": lambda **config: BindingNet(stochastic=False, **config),

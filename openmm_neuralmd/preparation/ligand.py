@@ -14,8 +14,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from openmm_neuralmd.chemistry import format_formula
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
+from openmm_neuralmd.molecule.chemistry import format_formula
 from openmm_neuralmd.preparation.structure import Residue
 
 _BOND_TOLERANCE_A = 0.45  # beyond the sum of the covalent radii: wide, since bonds of the source alone are used

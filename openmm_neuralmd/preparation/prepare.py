@@ -17,11 +17,11 @@ from openmm.app import Element, PDBFile, Topology
 from rdkit import Chem
 
 from openmm_neuralmd.checks import check_arguments
-from openmm_neuralmd.chemistry import describe_choice
-from openmm_neuralmd.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import replace_files
+from openmm_neuralmd.molecule.chemistry import describe_choice
+from openmm_neuralmd.molecule.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.preparation.arguments import PREPARATION_ARGUMENTS
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
 from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles

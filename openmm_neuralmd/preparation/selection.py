@@ -8,8 +8,8 @@ import gemmi
 import numpy as np
 
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.residues import is_reserved_name
 from openmm_neuralmd.preparation.structure import Polymer, Residue, Structure, compute_distance
-from openmm_neuralmd.residues import is_reserved_name
 
 POCKET_A = 10.0  # the reach of the default model
 CONTACT_A = 5.0  # chains this near the ligand hold it; farther ones are mostly crystal neighbours

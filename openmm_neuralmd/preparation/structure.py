@@ -9,8 +9,8 @@ from typing import Any
 import gemmi
 import numpy as np
 
-from openmm_neuralmd.complex import get_parent_residue
 from openmm_neuralmd.errors import InputError, describe_error
+from openmm_neuralmd.molecule.complex import get_parent_residue
 
 _PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 _NUCLEIC = (gemmi.PolymerType.Dna, gemmi.PolymerType.Rna, gemmi.PolymerType.DnaRnaHybrid)

@@ -11,10 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openmm_neuralmd.chemistry import describe_choice
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
+from openmm_neuralmd.io.directory import RunPlace, check_folder
+from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.options import list_given, number, refuse_unused, seed, threads
 from openmm_neuralmd.reference.directory import (
     Place,
@@ -31,7 +32,6 @@ from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, check_solvent_
 from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS, MolecularSystem, build_system, load_system
-from openmm_neuralmd.simulation.directory import RunPlace, check_folder
 from openmm_neuralmd.simulation.force_field_options import add_scripts_option
 from openmm_neuralmd.simulation.run import find_platform
 

@@ -14,10 +14,10 @@ import openmm as mm
 import openmm_neuralmd
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import read_json, write_atomically
+from openmm_neuralmd.io.directory import RunFiles, RunPlace, check_sessions, compare_versions
+from openmm_neuralmd.io.writers import START_AGAIN, write_json
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
-from openmm_neuralmd.simulation.directory import RunFiles, RunPlace, check_sessions, compare_versions
-from openmm_neuralmd.simulation.writers import START_AGAIN, write_json
 
 _log = logging.getLogger(__name__)
 LOG_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")

@@ -15,9 +15,11 @@ import mdtraj
 import numpy as np
 
 from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
-from openmm_neuralmd.analysis.trajectories import open_trajectory
 from openmm_neuralmd.errors import InputError, NeuralMDError, NonFiniteStateError
 from openmm_neuralmd.files import give_ascii_path, require_room, write_atomically, write_whole
+from openmm_neuralmd.io.directory import describe_end
+from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.io.writers import write_json
 from openmm_neuralmd.reference.directory import (
     LOG_COLUMNS,
     Place,
@@ -47,9 +49,7 @@ from openmm_neuralmd.reference.gromacs_tools import (
 from openmm_neuralmd.reference.protocol import Phase, Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.directory import describe_end
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
-from openmm_neuralmd.simulation.writers import write_json
 
 _CHECKPOINT_MINUTES = "1"
 _POLL_S = 0.2

@@ -12,6 +12,13 @@ import openmm as mm
 from openmm import unit
 
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
+from openmm_neuralmd.io.checkpoint import read_fields, write_state
+from openmm_neuralmd.io.directory import check_files, check_nothing_is_lost, describe_end
+from openmm_neuralmd.io.writers import (
+    CSVWriter,
+    DCDWriter,
+    write_json,
+)
 from openmm_neuralmd.reference.directory import (
     LOG_COLUMNS,
     Place,
@@ -29,15 +36,8 @@ from openmm_neuralmd.reference.protocol import (
 )
 from openmm_neuralmd.reference.system import MolecularSystem, convert_box
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.checkpoint import read_fields, write_state
-from openmm_neuralmd.simulation.directory import check_files, check_nothing_is_lost, describe_end
 from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.run import find_platform
-from openmm_neuralmd.simulation.writers import (
-    CSVWriter,
-    DCDWriter,
-    write_json,
-)
 
 _MINIMISATION_STEPS = 500
 _EQUILIBRATION_PARTS = 20  # of each phase: rungs of the heating ladder, progress and checkpoints

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from openmm_neuralmd.chemistry import read_sdf
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.chemistry import read_sdf
 
 _RESIDUE = "LIG"
 

@@ -17,11 +17,21 @@ from openmm import unit
 from openmm.app import PME, CutoffNonPeriodic, ForceField, HBonds, Modeller, NoCutoff, PDBFile, Topology
 
 from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_path, check_text, optional
-from openmm_neuralmd.chemistry import read_sdf
-from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_complex, read_pdb
-from openmm_neuralmd.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_atomically
+from openmm_neuralmd.force_field.force_field_files import find_own_file, load_openmm_force_field
+from openmm_neuralmd.force_field.system_files import read_system
+from openmm_neuralmd.molecule.chemistry import read_sdf
+from openmm_neuralmd.molecule.complex import (
+    Complex,
+    check_source,
+    is_prepared,
+    load_bundled_complex,
+    load_complex,
+    read_pdb,
+)
+from openmm_neuralmd.molecule.complex import load_prepared_complex as _load_prepared
+from openmm_neuralmd.molecule.residues import is_reserved_name
 from openmm_neuralmd.reference.implicit import (
     IMPLICIT_CUTOFF_NM,
     IMPLICIT_SOLVENTS,
@@ -29,9 +39,6 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
-from openmm_neuralmd.residues import is_reserved_name
-from openmm_neuralmd.simulation.force_field_files import find_own_file, load_openmm_force_field
-from openmm_neuralmd.simulation.system_files import read_system
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")

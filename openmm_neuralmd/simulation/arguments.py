@@ -13,12 +13,12 @@ from openmm_neuralmd.checks import (
     check_threads,
     optional,
 )
-from openmm_neuralmd.complex import A_COMPLEX, Complex
+from openmm_neuralmd.dynamics.equation import check_steps_per_snapshot
+from openmm_neuralmd.dynamics.noise import check_seed
 from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
-from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
-from openmm_neuralmd.solvers.noise import check_seed
+from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex
 
 A_MODEL = an_instance(
     Model,

@@ -15,9 +15,9 @@ import openmm as mm
 import torch
 
 from openmm_neuralmd.checks import a_count, check_arguments, check_threads
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.options import threads, whole
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator

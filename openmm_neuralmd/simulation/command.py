@@ -11,11 +11,17 @@ from tqdm import tqdm
 
 from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
-from openmm_neuralmd.complex import Complex, check_source, is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
+from openmm_neuralmd.molecule.complex import (
+    Complex,
+    check_source,
+    is_prepared,
+    load_bundled_complex,
+    load_prepared_complex,
+)
 from openmm_neuralmd.options import refuse_twice, seed, threads, whole
-from openmm_neuralmd.simulation.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES
 from openmm_neuralmd.simulation.run import simulate

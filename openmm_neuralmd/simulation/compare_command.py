@@ -8,7 +8,7 @@ from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.analysis.energetics import EnergyModel
 from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES
 from openmm_neuralmd.analysis.summary import load_run_context
-from openmm_neuralmd.analysis.trajectories import open_run
+from openmm_neuralmd.io.trajectories import open_run
 from openmm_neuralmd.options import whole
 from openmm_neuralmd.simulation.force_field_options import add_force_field_options, load_force_field
 

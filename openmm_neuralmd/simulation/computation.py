@@ -11,13 +11,13 @@ import numpy as np
 import openmm as mm
 import torch
 
-from openmm_neuralmd.complex import Complex, Ligand
+from openmm_neuralmd.dynamics.noise import draw_increments
+from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex, Ligand
 from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
-from openmm_neuralmd.simulation.projection import BondProjection
-from openmm_neuralmd.solvers.noise import draw_increments
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
 
 STAGE_PARAMETER = "neuralmd_stage"

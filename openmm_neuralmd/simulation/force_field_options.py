@@ -9,7 +9,7 @@ from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.options import number, refuse_unused
 
 if TYPE_CHECKING:  # importing it takes a second that no other option needs
-    from openmm_neuralmd.simulation.energies import ForceFieldModel
+    from openmm_neuralmd.force_field.energies import ForceFieldModel
 
 
 FORCE_FIELD_NUMBERS = ("--dielectric", "--minimise-steps", "--energy-frames", "--allow-scripts")
@@ -80,7 +80,7 @@ def load_force_field(
         raise InputError("--system holds all parameters; give it without --forcefield and --ligand-parameters")
     if args.system is not None and args.allow_scripts:
         raise InputError("--allow-scripts is for force-field files; code in a --system is never run: leave it out")
-    from openmm_neuralmd.simulation.energies import load_force_field_model, load_system_model
+    from openmm_neuralmd.force_field.energies import load_force_field_model, load_system_model
 
     if args.system is not None:
         if args.system_top is None:

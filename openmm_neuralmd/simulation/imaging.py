@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from openmm_neuralmd.complex import Complex, Ligand
+from openmm_neuralmd.molecule.complex import Complex, Ligand
 
 _POCKET_NM = 1.0
 

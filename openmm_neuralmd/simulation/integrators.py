@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import openmm as mm
 
 from openmm_neuralmd.checks import MOST_SNAPSHOTS, TAKES_NOISE, an_instance, check_count, check_scheme
+from openmm_neuralmd.dynamics.equation import check_steps_per_snapshot
 from openmm_neuralmd.errors import NonFiniteStateError
 from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
-from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
 
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
 

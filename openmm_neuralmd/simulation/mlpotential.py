@@ -91,9 +91,9 @@ class NeuralMDPotentialImpl(MLPotentialImpl):
         Raises:
             InputError: If positions are missing, the atoms are not exactly one residue, or as ``NeuralMDForce.add_to``.
         """
-        from openmm_neuralmd.complex import Complex
         from openmm_neuralmd.errors import InputError
         from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
+        from openmm_neuralmd.molecule.complex import Complex
         from openmm_neuralmd.simulation.force import NeuralMDForce
 
         if args.pop("interpolate", False) or args:

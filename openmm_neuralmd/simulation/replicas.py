@@ -25,15 +25,15 @@ from openmm_neuralmd.checks import (
     check_reals,
     check_threads,
 )
-from openmm_neuralmd.complex import Complex, strip_unit
+from openmm_neuralmd.dynamics.equation import Dynamics
+from openmm_neuralmd.dynamics.projection import BondProjection
+from openmm_neuralmd.dynamics.rollout import rollout
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
+from openmm_neuralmd.molecule.complex import Complex, strip_unit
 from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import map_velocities
-from openmm_neuralmd.simulation.projection import BondProjection
-from openmm_neuralmd.solvers.dynamics import Dynamics
-from openmm_neuralmd.solvers.rollout import rollout
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM, compute_velocity_factor
 
 _BATCH = 8  # replicas; from 4 to 16 the time differs by a few per cent, with 64 it is half as much again

@@ -8,18 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import openmm as mm
 
-from openmm_neuralmd.complex import Complex, Ligand
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-
-MOVERS = (
-    "CMMotionRemover",
-    "AndersenThermostat",
-    "MonteCarloBarostat",
-    "MonteCarloAnisotropicBarostat",
-    "MonteCarloFlexibleBarostat",
-    "MonteCarloMembraneBarostat",
-)
-"""Forces by class that move positions or velocities themselves and have no energy."""
+from openmm_neuralmd.molecule.complex import Complex, Ligand
 
 _COLLINEAR_SINE = 0.2  # below 12 degrees off a line, a third atom gives no stable frame
 _HYDROGEN_OFF_AXIS_NM = 0.02

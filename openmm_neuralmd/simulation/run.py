@@ -16,19 +16,12 @@ import torch
 
 import openmm_neuralmd
 from openmm_neuralmd.checks import check_arguments
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
-from openmm_neuralmd.models.applicability import assess_applicability
-from openmm_neuralmd.models.bound import BoundModel
-from openmm_neuralmd.models.export import Model
-from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.arguments import RUN_ARGUMENTS
-from openmm_neuralmd.simulation.checkpoint import Checkpoint, read_checkpoint
-from openmm_neuralmd.simulation.computation import map_velocities
-from openmm_neuralmd.simulation.conversion import check_formats, write_copies
-from openmm_neuralmd.simulation.directory import (
+from openmm_neuralmd.io.checkpoint import Checkpoint, read_checkpoint
+from openmm_neuralmd.io.conversion import check_formats, write_copies
+from openmm_neuralmd.io.directory import (
     LOG_COLUMNS,
     RunFiles,
     RunPlace,
@@ -40,17 +33,24 @@ from openmm_neuralmd.simulation.directory import (
     describe_end,
     read_earlier_record,
 )
-from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
-from openmm_neuralmd.simulation.replicas import use_threads
-from openmm_neuralmd.simulation.rigid import build_rigid_system
-from openmm_neuralmd.simulation.writers import (
+from openmm_neuralmd.io.writers import (
     CSVWriter,
     DCDWriter,
     check_topology,
     write_json,
     write_topology,
 )
+from openmm_neuralmd.models.applicability import assess_applicability
+from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.export import Model
+from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.signals import hold_signals
+from openmm_neuralmd.simulation.arguments import RUN_ARGUMENTS
+from openmm_neuralmd.simulation.computation import map_velocities
+from openmm_neuralmd.simulation.force import NeuralMDForce
+from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
+from openmm_neuralmd.simulation.replicas import use_threads
+from openmm_neuralmd.simulation.rigid import build_rigid_system
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, float], None]

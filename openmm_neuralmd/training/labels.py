@@ -22,11 +22,11 @@ import torch
 from openmm_neuralmd.analysis.energetics import plan_energies
 from openmm_neuralmd.analysis.observation import observe
 from openmm_neuralmd.analysis.site import build_site
-from openmm_neuralmd.analysis.trajectories import open_trajectory
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.data.windows import Split
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.simulation.energies import ForceFieldModel, SnapshotEnergies
+from openmm_neuralmd.force_field.energies import ForceFieldModel, SnapshotEnergies
+from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.training.objectives import FrameLabels
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 

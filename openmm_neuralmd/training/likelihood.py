@@ -14,10 +14,10 @@ import math
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.models.bindingnet import BindingNet
-from openmm_neuralmd.models.constraints import compute_normal_projector
-from openmm_neuralmd.models.diffusion import FIRST_TORSION_FIELD
-from openmm_neuralmd.models.interface import LigandGraph
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.models.networks.diffusion import FIRST_TORSION_FIELD
+from openmm_neuralmd.models.networks.interface import LigandGraph
+from openmm_neuralmd.molecule.constraints import compute_normal_projector
 
 _TURN = 10.0  # amplitude of a torsion in a turn between rotamers, in that of its ordinary noise
 _TURN_MISS = 0.5  # [A]

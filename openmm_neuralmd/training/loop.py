@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmm_neuralmd.checks import check_count, check_number
+from openmm_neuralmd.dynamics.noise import check_seed
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, describe_error
 from openmm_neuralmd.files import write_atomically
-from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.solvers.noise import check_seed
 from openmm_neuralmd.training.checkpoint import read_checkpoint, write_checkpoint
 from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
 

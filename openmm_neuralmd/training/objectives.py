@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.models.baselines import DenoisingLD, VerletMD
-from openmm_neuralmd.models.bindingnet import BindingNet
-from openmm_neuralmd.models.constraints import settle
-from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding
+from openmm_neuralmd.models.networks.baselines import DenoisingLD, VerletMD
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding
+from openmm_neuralmd.molecule.constraints import settle
 from openmm_neuralmd.training.likelihood import compute_transition_loss, factor_covariances
 from openmm_neuralmd.training.perturbation import perturb
 from openmm_neuralmd.training.rollouts import compute_path_score, sample_paths

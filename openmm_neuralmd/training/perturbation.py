@@ -8,7 +8,7 @@ lengths stay exact), and a little free motion of every atom.
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.models.interface import LigandGraph
+from openmm_neuralmd.models.networks.interface import LigandGraph
 
 TRANSLATION = 0.6  # [A] a component, at full strength
 ROTATION = 0.25  # [rad] a component

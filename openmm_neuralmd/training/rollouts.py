@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.geometry import compute_norm
-from openmm_neuralmd.models.bindingnet import BindingNet
-from openmm_neuralmd.models.constraints import settle
-from openmm_neuralmd.models.interface import LigandGraph, ProteinEmbedding
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding
+from openmm_neuralmd.molecule.constraints import settle
+from openmm_neuralmd.molecule.geometry import compute_norm
 
 N_SAMPLES = 2
 

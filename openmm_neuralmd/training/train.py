@@ -18,8 +18,8 @@ from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
-from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.metadata import check_config
+from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
 from openmm_neuralmd.training.arguments import TRAINING_ARGUMENTS
 from openmm_neuralmd.training.checkpoint import compute_digest

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.analysis.structures import load_structure
-from openmm_neuralmd.analysis.topologies import load_topology
-from openmm_neuralmd.chemistry import perceive_bond_orders
-from openmm_neuralmd.complex import Complex, load_complex
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.topologies import load_topology
+from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
+from openmm_neuralmd.molecule.complex import Complex, load_complex
 from tests.helpers import make_complex
 
 DATA = Path(__file__).parents[1] / "data"

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
-from openmm_neuralmd.analysis.formats import read_dcd_layout
-from openmm_neuralmd.analysis.topologies import describe_damage, guess_elements, load_topology
-from openmm_neuralmd.analysis.trajectories import (
+from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError, describe_error
+from openmm_neuralmd.io.formats import read_dcd_layout
+from openmm_neuralmd.io.topologies import describe_damage, guess_elements, load_topology
+from openmm_neuralmd.io.trajectories import (
     CHUNK_FRAMES,
     TrajectoryFile,
     open_run,
     open_trajectory,
 )
-from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError, describe_error
 from tests.helpers import save_trajectory as write
 
 POCKET = get_bundled_path("pocket.pdb")

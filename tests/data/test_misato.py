@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import misato as benchmark
-from openmm_neuralmd.complex import Complex, load_complex
 from openmm_neuralmd.data.misato import MisatoFile, iterate_records, read_split, write_misato
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.complex import Complex, load_complex
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.train import train_model
 

@@ -11,9 +11,9 @@ import pytest
 from openmm.app import Topology
 from scipy.spatial.transform import Rotation
 
-from openmm_neuralmd.complex import Complex, load_complex
 from openmm_neuralmd.data.trajectories import choose_anchors, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.molecule.complex import Complex, load_complex
 from tests.helpers import CHIRAL_ALKYNE, SHARED, make_complex, make_topology, save_trajectory
 
 FOLDER = Path(__file__).parent
@@ -198,7 +198,7 @@ class TestRealFrames:
         folder = SHARED / "data" / "4g3e"
         if not folder.is_dir():
             pytest.skip(f"{folder} is absent")
-        from openmm_neuralmd.complex import load_bundled_complex
+        from openmm_neuralmd.molecule.complex import load_bundled_complex
 
         reference = np.load(assets / "reference.npz")
         loaded = load_ligand_trajectory(

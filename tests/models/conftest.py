@@ -4,8 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
-from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure, build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.networks.interface import (
+    LigandGraph,
+    ProteinStructure,
+    build_ligand_graph,
+    build_protein_structure,
+)
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 
 
 @pytest.fixture(scope="session")

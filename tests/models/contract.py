@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 
 Law = Callable[[Tensor, LigandGraph, ProteinStructure], tuple[Tensor, Tensor]]
 TIGHT = 1e-10  # float64: the same numbers in another order of summation

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.models.applicability import (
     assess_applicability,
     build_molecule,
@@ -15,6 +14,7 @@ from openmm_neuralmd.models.applicability import (
     describe_training_complex,
     index_words,
 )
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from tests.helpers import make_complex
 
 

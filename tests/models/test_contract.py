@@ -9,17 +9,17 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch import Tensor
 
-from openmm_neuralmd.complex import Ligand, load_bundled_complex
-from openmm_neuralmd.geometry import build_residue_frames
-from openmm_neuralmd.models.constraints import settle
-from openmm_neuralmd.models.interface import (
+from openmm_neuralmd.models.networks.interface import (
     MAX_ATOMIC_NUMBER,
     LigandGraph,
     ProteinStructure,
     build_ligand_graph,
 )
 from openmm_neuralmd.models.registry import KINDS
-from openmm_neuralmd.shape import build_shape, compute_shape_errors
+from openmm_neuralmd.molecule.complex import Ligand, load_bundled_complex
+from openmm_neuralmd.molecule.constraints import settle
+from openmm_neuralmd.molecule.geometry import build_residue_frames
+from openmm_neuralmd.molecule.shape import build_shape, compute_shape_errors
 from tests.models import contract
 from tests.models.networks import make_net
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.errors import InputError, ModelContractError
-from openmm_neuralmd.models.bindingnet import BindingNet
 from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.export import SCHEMA_VERSION, check_exportable, export_model, load_bundled_model, load_model
-from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import KINDS, build_network
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from tests.helpers import make_complex
 
 CONFIG = {"hidden": 16, "n_layers": 1, "n_radial": 8, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}

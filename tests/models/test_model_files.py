@@ -17,16 +17,16 @@ import torch
 
 from openmm_neuralmd.checks import TAKES_NOISE
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.data.leakage import read_identities
+from openmm_neuralmd.dynamics.rollout import SOLVERS
 from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models import archive
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import export_model, load_bundled_model, load_model
 from openmm_neuralmd.models.metadata import check_metadata
 from openmm_neuralmd.models.registry import KINDS, build_network
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.simulation.integrators import SCHEMES
-from openmm_neuralmd.solvers.rollout import SOLVERS
 
 CONFIG = {"hidden": 8, "n_layers": 1, "n_radial": 4, "ligand_cutoff": 5.0, "pocket_cutoff": 10.0}
 METADATA = {

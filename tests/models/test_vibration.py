@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.models.export import load_bundled_model
-from openmm_neuralmd.models.interface import build_ligand_graph
+from openmm_neuralmd.models.networks.interface import build_ligand_graph
 from tests.helpers import make_complex
 from tests.models.networks import make_net
 

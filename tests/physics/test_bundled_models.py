@@ -7,8 +7,8 @@ from openmm_neuralmd.analysis.bundled import load_bundled_site, open_bundled_rep
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import observe
-from openmm_neuralmd.complex import load_bundled_complex
 from openmm_neuralmd.models.export import load_bundled_model
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.simulation.replicas import run_replicas
 
 pytestmark = pytest.mark.physics

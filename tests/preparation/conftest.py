@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openmm_neuralmd.complex import load_bundled_complex
+from openmm_neuralmd.molecule.complex import load_bundled_complex
 
 SMILES = "C[C@@](O)(C#Cc1ccc2c(c1)N(c1nc(N)ncc1Cl)CC2)c1nccs1"
 N_RESIDUES = 12

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.complex import is_prepared
+from openmm_neuralmd.molecule.complex import is_prepared
 from tests.preparation.conftest import SMILES
 
 

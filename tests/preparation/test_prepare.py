@@ -13,9 +13,9 @@ import pytest
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.complex import load_prepared_complex
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.models.export import load_bundled_model
+from openmm_neuralmd.molecule.complex import load_prepared_complex
 from openmm_neuralmd.preparation.download import download_component, download_entry
 from openmm_neuralmd.preparation.prepare import Preparation, prepare_complex
 from openmm_neuralmd.simulation.run import simulate

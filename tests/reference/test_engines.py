@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from openmm.app import PDBFile
 
-from openmm_neuralmd.analysis.trajectories import open_run
 from openmm_neuralmd.cli import main
+from openmm_neuralmd.io.trajectories import open_run
 from openmm_neuralmd.reference.energies import compare_energies
 from openmm_neuralmd.reference.gromacs_files import write_topology
 from openmm_neuralmd.reference.system import MolecularSystem

@@ -8,14 +8,14 @@ import mdtraj
 import numpy as np
 import pytest
 
-from openmm_neuralmd.analysis.trajectories import open_run
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.directory import RunPlace
+from openmm_neuralmd.io.trajectories import open_run
+from openmm_neuralmd.io.writers import DCDWriter, check_dcd
 from openmm_neuralmd.reference.directory import ReferenceFiles, read_record, start_record, write_start
 from openmm_neuralmd.reference.openmm_engine import run_openmm
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
-from openmm_neuralmd.simulation.directory import RunPlace
-from openmm_neuralmd.simulation.writers import DCDWriter, check_dcd
 
 Start = Callable[..., ReferenceFiles]
 

@@ -13,10 +13,10 @@ import pytest
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.folders import own_folder
+from openmm_neuralmd.io.checkpoint import write_state
 from openmm_neuralmd.reference import openmm_engine
 from openmm_neuralmd.reference.directory import ReferenceFiles
 from openmm_neuralmd.reference.openmm_engine import read_checkpoint
-from openmm_neuralmd.simulation.checkpoint import write_state
 from tests.helpers import edit_json, read_folder
 
 SHORT = "--solvent none --time 0.06 --interval 0.02 --equilibration 0.1 --threads 1 --quiet".split()

@@ -8,14 +8,14 @@ import pytest
 import torch
 from openmm import Platform
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.dynamics.rollout import SOLVERS
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas
 from openmm_neuralmd.simulation.rigid import build_rigid_system
-from openmm_neuralmd.solvers.rollout import SOLVERS
 from tests.helpers import EXACT_A, SINGLE_PRECISION_A, displace, make_double
 
 N_SNAPSHOTS = 20

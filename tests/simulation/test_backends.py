@@ -13,10 +13,10 @@ import openmm as mm
 import pytest
 import torch
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce, choose_backend, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system

@@ -11,7 +11,6 @@ import pytest
 import torch
 from openmm import Platform
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import (
     InputError,
     ModelContractError,
@@ -20,6 +19,7 @@ from openmm_neuralmd.errors import (
     TopologyMismatchError,
 )
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
@@ -451,7 +451,7 @@ class TestErrors:
             integrator.step(1)
 
     def test_projection_errors_name_the_step(self, tiny_complex, platform, monkeypatch) -> None:
-        monkeypatch.setattr("openmm_neuralmd.simulation.projection._MAX_ITERATIONS", 0)
+        monkeypatch.setattr("openmm_neuralmd.dynamics.projection._MAX_ITERATIONS", 0)
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex, amplitude=1.0))
         system = build_rigid_system(tiny_complex)
         force.add_to(system)

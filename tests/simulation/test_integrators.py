@@ -5,8 +5,8 @@ import openmm as mm
 import pytest
 from openmm import Platform
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator, check_scheme
 from openmm_neuralmd.simulation.rigid import build_rigid_system

@@ -8,10 +8,10 @@ import openmm as mm
 import pytest
 from openmm import Platform
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import NonFiniteStateError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas

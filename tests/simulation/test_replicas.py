@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_bundled_model, load_model
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.simulation.replicas import run_replicas
 from tests.helpers import ModelDouble, make_double
 

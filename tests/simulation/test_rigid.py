@@ -5,9 +5,9 @@ import openmm as mm
 import pytest
 from rdkit import Chem
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
+from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from openmm_neuralmd.simulation.projection import BondProjection
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.simulation.rigid import build_rigid_system, check_ligand, hold_surroundings
 from tests.helpers import displace, make_complex
 

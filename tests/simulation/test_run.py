@@ -15,10 +15,10 @@ import mdtraj
 import numpy as np
 import pytest
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
-from openmm_neuralmd.simulation.checkpoint import read_checkpoint
-from openmm_neuralmd.simulation.directory import LOG_COLUMNS, RunFiles
+from openmm_neuralmd.io.checkpoint import read_checkpoint
+from openmm_neuralmd.io.directory import LOG_COLUMNS, RunFiles
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.run import simulate
 from tests.helpers import ROOT, ModelDouble, make_double
 

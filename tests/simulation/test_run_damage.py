@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
 from openmm_neuralmd.folders import own_folder
+from openmm_neuralmd.io.checkpoint import read_checkpoint, write_state
+from openmm_neuralmd.io.directory import RunFiles
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.signals import Terminated
-from openmm_neuralmd.simulation.checkpoint import read_checkpoint, write_state
-from openmm_neuralmd.simulation.directory import RunFiles
 from openmm_neuralmd.simulation.run import simulate
 from tests.helpers import ModelDouble, edit_json, make_double, read_folder
 

@@ -8,9 +8,9 @@ import numpy as np
 import openmm as mm
 import pytest
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.computation import MODEL_PATH_VARIABLE
 from openmm_neuralmd.simulation.force import FORCE_NAME, NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator

@@ -7,8 +7,8 @@ import openmm as mm
 import pytest
 from openmm.app import PDBFile
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas

@@ -13,10 +13,10 @@ import torch
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.errors import InputError, StorageError
 from openmm_neuralmd.folders import own_folder
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.training.checkpoint import read_checkpoint, write_checkpoint
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.train import train_model

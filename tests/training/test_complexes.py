@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.data.misato import write_misato
 from openmm_neuralmd.models.export import load_model
-from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingSettings
 from tests.helpers import SHARED
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from openmm_neuralmd.complex import Complex
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 
 

@@ -11,19 +11,19 @@ from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import Split
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.evaluation.predictors import make_model_predictors
+from openmm_neuralmd.force_field.energies import ForceFieldModel, load_force_field_model
 from openmm_neuralmd.models.export import load_model
-from openmm_neuralmd.models.interface import build_ligand_graph, build_protein_structure
+from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network
-from openmm_neuralmd.simulation.energies import ForceFieldModel, load_force_field_model
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels, split_labels
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.objectives import compute_force_field_errors
-from openmm_neuralmd.training.predictors import make_model_predictors
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import SHARED
 

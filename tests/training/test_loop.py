@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_neuralmd.complex import Complex, load_bundled_complex
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.loop import TrainingSettings, compute_rollout
 from openmm_neuralmd.training.objectives import OBJECTIVES, compute_next_position_loss

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.models.interface import LigandGraph, ProteinStructure
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.models.registry import build_network
-from openmm_neuralmd.shape import build_shape
+from openmm_neuralmd.molecule.shape import build_shape
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingSettings
 from openmm_neuralmd.training.objectives import compute_transition
 from openmm_neuralmd.training.rollouts import sample_paths

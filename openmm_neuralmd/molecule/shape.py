@@ -1,0 +1,300 @@
+"""What holds a ligand in shape: bonds and 1-3 distances, written so that no gradient vanishes.
+
+Where atoms stand in a line or in a plane a distance says nothing to first order: the ends of C-C#C come nearer, and the
+angles of a flat ring smaller, with the square of a displacement out of it. A projection then converges slowly, to a
+point that rounding decides. The same shape is held to first order by
+
+    distances   |x_i - x_j| - d            of bonds, and of 1-3 pairs that are not the ends of a line
+    heights     r_1 . (r_2 x r_3) / A - h  of an atom above the plane of three others: of each centre with three
+                                           neighbours or more, which fixes its chirality, and around nearly flat rings
+    lines       x_b - (1 - w) x_a - w x_c  three components for each straight a-b-c
+
+with d, h, w, and A, twice the area of the three atoms' triangle, from the ligand's geometry. Bonds and 1-3 distances
+imply the heights but for their sign, and the lines: of two mirror images, of a centre or of the pucker of a ring of
+up to five atoms or nearly flat, the geometry's is held; a larger ring that puckers is held by its distances alone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Tuple
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor, nn
+
+from openmm_neuralmd.molecule.chemistry import build_graph, find_constrained_pairs, find_lines, list_neighbours
+
+_FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours that makes it flat; 0.05 for a tetrahedral carbon
+_FLAT_RING_NM = 0.04  # height of an aromatic ring's atom that makes it flat; a torsion of about 20 degrees
+_HELD_RING_NM = 0.02  # of any ring that heights hold
+_SMALL_RING = 5  # atoms; bonds and angles are more than its internal motions
+_LEAST_AREA_NM2 = 0.002  # of a triangle that has a plane; 0.03 in a ring of six
+_STRAIGHT_COSINE = -0.99999  # angle of a line, above 179.7 degrees
+_STIFFNESS = 1e6  # of what is made flat or straight, for 1 of a distance
+_DAMPING = 1e-4  # holds what no constraint holds: torsions
+_MAX_ITERATIONS = 50
+_CONVERGED_NM = 1e-9
+_LARGEST_CHANGE_NM = 0.01  # of a distance by idealizing; more says that the molecule is strained
+_LARGEST_RMSD_NM = 0.04
+
+
+class Shape(NamedTuple):
+    """A ligand's distances, heights and lines, in the unit of length of its geometry; P, Q and L are their numbers.
+
+    Heads, tails and slots say where the computation finds and leaves things: atoms whose differences are the pairs and
+    the arms of the heights, and the places of the gradients' blocks in a matrix of (constraint, atom).
+    """
+
+    pairs: Tensor  # int64, (P, 2)
+    distances: Tensor  # (P,)
+    quadruples: Tensor  # int64, (Q, 4): an atom, and those whose plane it stands above
+    heights: Tensor  # (Q,)
+    areas: Tensor  # (Q,)
+    lines: Tensor  # int64, (L, 3)
+    heads: Tensor  # int64, (P + 7 Q,)
+    tails: Tensor  # int64, (P + 7 Q,)
+    slots: Tensor  # int64, (2 P + 4 Q + 9 L,)
+    line_weights: Tensor  # (L, 3): w - 1, 1, -w
+    angle_bonds: Tensor  # int64, (P, 2): the pairs that are the bonds of a 1-3 pair's angle
+    angle_weights: Tensor  # (P, 2): how much the 1-3 distance changes with each at a constant angle; 0 for bonds
+    line_blocks: Tensor  # (9 L, 3)
+
+    def convert(self, factor: float, dtype: torch.dtype) -> "Shape":
+        """The same in a unit of length that the factor converts to, and in another precision."""
+        return self._replace(
+            distances=(factor * self.distances).to(dtype),
+            heights=(factor * self.heights).to(dtype),
+            areas=(factor**2 * self.areas).to(dtype),
+            line_weights=self.line_weights.to(dtype),
+            line_blocks=self.line_blocks.to(dtype),
+            angle_weights=self.angle_weights.to(dtype),
+        )
+
+
+def build_shape(geometry: np.ndarray, bonds: np.ndarray) -> Shape:
+    """The shape of a geometry, in float64.
+
+    Args:
+        geometry: [nm], (n_atoms, 3); see ``idealize_geometry``.
+        bonds: Atom pairs, int64, (n_bonds, 2).
+    """
+    xyz = torch.from_numpy(np.array(geometry, dtype=np.float64))
+    lines = find_lines(geometry, bonds)
+    a, b, c = (xyz[atoms] for atoms in lines.T)
+    cosines = (nn.functional.normalize(a - b, dim=-1) * nn.functional.normalize(c - b, dim=-1)).sum(-1)
+    lines = lines[(cosines < _STRAIGHT_COSINE).numpy()]  # a bent one has its 1-3 distance
+    return _measure_shape(xyz, bonds, lines, [ring for ring in _list_rings(xyz, bonds) if _is_held(xyz, ring)])
+
+
+def _measure_shape(xyz: Tensor, bonds: np.ndarray, lines: np.ndarray, rings: Sequence[Tensor]) -> Shape:
+    """The shape with these lines, int64, (L, 3), and the heights of centres and of these rings' quadruples."""
+    ends = {(min(a, c), max(a, c)) for a, _, c in lines.tolist()}
+    kept = [pair for pair in find_constrained_pairs(len(xyz), bonds).tolist() if tuple(pair) not in ends]
+    pairs = torch.tensor(kept, dtype=torch.int64).reshape(-1, 2)
+    quadruples = torch.cat([_list_centres(xyz, bonds), *rings])
+    return _tabulate(xyz, bonds, pairs, quadruples, torch.from_numpy(lines))
+
+
+def _tabulate(xyz: Tensor, bonds: np.ndarray, pairs: Tensor, quadruples: Tensor, lines: Tensor) -> Shape:
+    first, second = pairs.t()
+    centre, *others = quadruples.t()
+    following, last = others[1:] + others[:1], others[2:] + others[:2]
+    heights, areas = _measure_heights(xyz, quadruples)
+    lengths = (xyz[lines[:, ::2]] - xyz[lines[:, 1:2]]).norm(dim=-1)
+    weight = lengths[:, 0] / lengths.sum(1)
+    weights = torch.stack([weight - 1.0, torch.ones_like(weight), -weight], dim=1)
+
+    rows = len(xyz) * torch.arange(len(pairs) + len(quadruples) + 3 * len(lines))
+    of_pairs, of_heights, of_lines = rows.split([len(pairs), len(quadruples), 3 * len(lines)])
+    slots = [of_pairs + first, of_pairs + second, *(of_heights + q for q in quadruples.t())]
+    slots.append((of_lines.reshape(-1, 3, 1) + lines.unsqueeze(1)).flatten())
+    identity = torch.eye(3, dtype=xyz.dtype)
+    angle_bonds, angle_weights = _list_angles(xyz, pairs, bonds)
+    return Shape(
+        pairs=pairs,
+        distances=(xyz[first] - xyz[second]).norm(dim=-1),
+        quadruples=quadruples,
+        heights=heights,
+        areas=areas,
+        lines=lines,
+        heads=torch.cat([first, others[0], *following, *last]),
+        tails=torch.cat([second, centre.repeat(7)]),
+        slots=torch.cat(slots),
+        line_weights=weights,
+        angle_bonds=angle_bonds,
+        angle_weights=angle_weights,
+        line_blocks=(weights[:, None, :, None] * identity[:, None]).reshape(-1, 3),
+    )
+
+
+def _measure_heights(xyz: Tensor, quadruples: Tensor) -> Tuple[Tensor, Tensor]:
+    """Heights and areas, both (Q,)."""
+    arms = xyz[quadruples[:, 1:]] - xyz[quadruples[:, :1]]
+    normals = torch.linalg.cross(arms.roll(-1, 1), arms.roll(-2, 1))
+    areas = normals.sum(1).norm(dim=-1)
+    return (arms[:, 0] * normals[:, 0]).sum(-1) / areas, areas
+
+
+def compute_shape_errors(positions: Tensor, shape: Shape) -> Tuple[Tensor, Tensor]:
+    """What distances, heights and lines are off, (R, P + Q + 3 L), and the gradients, (R, P + Q + 3 L, 3 N).
+
+    Args:
+        positions: (R, N, 3).
+    """
+    n_replicas, n_atoms, _ = positions.shape
+    n_pairs, n_heights = shape.distances.shape[0], shape.heights.shape[0]
+    difference = positions.index_select(1, shape.heads) - positions.index_select(1, shape.tails)
+    apart, arm, following, last = difference.split([n_pairs, n_heights, 3 * n_heights, 3 * n_heights], dim=1)
+    length = torch.sqrt((apart * apart).sum(-1) + 1e-24)  # no pair is as near as 1e-12, and none divides by zero
+    units = apart / length.unsqueeze(-1)
+    normals = torch.linalg.cross(following, last).reshape(n_replicas, 3, n_heights, 3) / shape.areas[:, None]
+    height = (arm * normals[:, 0]).sum(-1)
+    line = (positions[:, shape.lines] * shape.line_weights.unsqueeze(2)).sum(2).flatten(1)
+    errors = torch.cat([length - shape.distances, height - shape.heights, line], dim=1)
+
+    blocks = [units, -units, -normals.sum(1), normals.flatten(1, 2), shape.line_blocks.expand(n_replicas, -1, -1)]
+    gradients = torch.zeros(n_replicas, errors.shape[1] * n_atoms, 3, dtype=units.dtype, device=units.device)
+    gradients = gradients.index_copy(1, shape.slots, torch.cat(blocks, dim=1))  # in place, nothing would be frozen
+    return errors, gradients.reshape(n_replicas, errors.shape[1], 3 * n_atoms)
+
+
+def separate_angles(rows: Tensor, shape: Shape) -> Tensor:
+    """Errors or gradients, (R, P + Q + 3 L, n), with angles in place of 1-3 distances: less what the bonds change."""
+    n_pairs = shape.distances.shape[0]
+    pairs = rows[:, :n_pairs]
+    first, second = shape.angle_bonds[:, 0], shape.angle_bonds[:, 1]
+    pairs = pairs - shape.angle_weights[:, :1] * rows.index_select(1, first)
+    pairs = pairs - shape.angle_weights[:, 1:] * rows.index_select(1, second)
+    return torch.cat([pairs, rows[:, n_pairs:]], dim=1)
+
+
+def idealize_geometry(geometry: np.ndarray, bonds: np.ndarray, orders: Sequence[float] | None = None) -> np.ndarray:
+    """The geometry with its nearly straight lines straight, its sp2 centres and aromatic rings flat [nm], (n_atoms, 3).
+
+    Bends and puckers of a few degrees are the vibration of a single frame. Kept, a bend would be one more torsion, a
+    very fast one, and a pucker a bias. Distances change little (0.003 A for a bend of 6 degrees). A strained molecule
+    (a cyclic alkyne, a helicene) keeps bends that are its own: nothing is made straight or flat that would change a
+    distance by 0.1 A, nothing flat that would move atoms by 0.4 A (root mean square).
+
+    Args:
+        geometry: [nm], (n_atoms, 3).
+        bonds: Atom pairs, int64, (n_bonds, 2).
+        orders: Bond orders (1.5 for aromatic), which tell sp2 centres; None where unknown: nothing is made flat then,
+            because nitrogen between flat and pyramidal looks alike.
+    """
+    xyz = torch.from_numpy(np.array(geometry, dtype=np.float64))
+    lines = find_lines(geometry, bonds)
+    is_double = np.zeros(len(bonds), dtype=bool) if orders is None else np.isin(orders, (1.5, 2.0))
+    is_sp2 = torch.zeros(len(geometry), dtype=torch.bool)
+    is_sp2[bonds[is_double].flatten()] = True
+    rings = [
+        ring
+        for ring in _list_rings(xyz, bonds)
+        if _is_held(xyz, ring) or (is_sp2[ring].all() and (_measure_heights(xyz, ring)[0].abs() < _FLAT_RING_NM).all())
+    ]
+    shape = _measure_shape(xyz, bonds, lines, rings)
+    is_flat = is_sp2[shape.quadruples[:, 0]] & (shape.heights.abs() < _FLAT_CENTRE_NM)
+    n_in_rings = sum(map(len, rings))
+    is_flat[len(is_flat) - n_in_rings :] = is_sp2[shape.quadruples[len(is_flat) - n_in_rings :]].all(1)
+    ideal = np.array(geometry, dtype=np.float64)
+    for made_flat in (torch.zeros_like(is_flat), is_flat):
+        wanted = shape._replace(heights=torch.where(made_flat, 0.0, shape.heights))
+        is_stiff = torch.cat([torch.zeros(len(shape.pairs)), made_flat, torch.ones(3 * len(shape.lines))]) > 0
+        fitted = fit_geometry(geometry, wanted, is_stiff)
+        if not np.isfinite(fitted).all():
+            break
+        if _compare_distances(fitted, geometry, shape.pairs.numpy()) > _LARGEST_CHANGE_NM:
+            break
+        if made_flat.any() and compute_superposed_rmsd(fitted, ideal) > _LARGEST_RMSD_NM:
+            break
+        ideal = fitted
+    return ideal
+
+
+def _compare_distances(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> float:
+    a, b = (np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=1) for x in (first, second))
+    return float(np.abs(a - b).max(initial=0.0))
+
+
+def compute_superposed_rmsd(first: np.ndarray, second: np.ndarray) -> float:
+    """Root mean square distance after superposition; both (n_atoms, 3)."""
+    found = Rotation.align_vectors(first - first.mean(axis=0), second - second.mean(axis=0))[1]
+    return float(found) / len(first) ** 0.5
+
+
+def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.ndarray:
+    """The geometry [nm], (n_atoms, 3), nearest in least squares to a shape that need not exist; torsions hardly change.
+
+    Args:
+        geometry: To start from [nm], (n_atoms, 3).
+        shape: What to come near.
+        is_stiff: Which of distances, heights and lines to meet at the cost of others, bool, (P + Q + 3 L,).
+
+    Returns:
+        NaN where the fit does not converge.
+    """
+    x = torch.from_numpy(np.array(geometry, dtype=np.float64))
+    stiffness = torch.where(is_stiff, _STIFFNESS, 1.0).to(x.dtype)
+    damping = _DAMPING * torch.eye(x.numel(), dtype=x.dtype)
+    for _ in range(_MAX_ITERATIONS):
+        errors, gradients = (values[0] for values in compute_shape_errors(x[None], shape))
+        weighted = gradients.t() * stiffness
+        move, failed = torch.linalg.solve_ex(weighted @ gradients + damping, weighted @ errors)
+        x = x - move.reshape(x.shape)
+        if failed or not torch.isfinite(x).all():
+            return np.full(x.shape, np.nan)
+        if move.abs().max() < _CONVERGED_NM:
+            return x.numpy()
+    return np.full(x.shape, np.nan)
+
+
+def _list_angles(xyz: Tensor, pairs: Tensor, bonds: np.ndarray) -> Tuple[Tensor, Tensor]:
+    """For each 1-3 pair its two bonds as indices of pairs, and the derivatives of its distance by their lengths.
+
+    Across a ring of four, where it has two angles, those of the atom that comes first.
+    """
+    index = {frozenset(pair): k for k, pair in enumerate(pairs.tolist())}
+    neighbours = [set(found) for found in list_neighbours(len(xyz), bonds)]
+    angles = [
+        (k, a, min(neighbours[a] & neighbours[c]), c)
+        for k, (a, c) in enumerate(pairs.tolist())
+        if c not in neighbours[a]
+    ]
+    rows, a, b, c = torch.tensor(angles, dtype=torch.int64).reshape(-1, 4).t()
+    angle_bonds = torch.zeros(len(pairs), 2, dtype=torch.int64)
+    between = [[index[frozenset((i, j))], index[frozenset((k, j))]] for _, i, j, k in angles]
+    angle_bonds[rows] = torch.tensor(between, dtype=torch.int64).reshape(-1, 2)
+    arms = torch.stack([xyz[a] - xyz[b], xyz[c] - xyz[b]], dim=1)
+    axes = nn.functional.normalize(arms[:, 1] - arms[:, 0], dim=-1).unsqueeze(1)
+    sides = torch.tensor([-1.0, 1.0], dtype=xyz.dtype)
+    weights = torch.zeros(len(pairs), 2, dtype=xyz.dtype)
+    weights[rows] = (axes * nn.functional.normalize(arms, dim=-1)).sum(-1) * sides
+    return angle_bonds, weights
+
+
+def _list_centres(xyz: Tensor, bonds: np.ndarray) -> Tensor:
+    """Atoms with three neighbours or more, and three of those, int64, (n_centres, 4)."""
+    neighbours = list_neighbours(len(xyz), bonds)
+    centres = [[atom, *sorted(found)[:3]] for atom, found in enumerate(neighbours) if len(found) >= 3]
+    return _keep_planes(xyz, torch.tensor(centres, dtype=torch.int64).reshape(-1, 4))
+
+
+def _keep_planes(xyz: Tensor, quadruples: Tensor) -> Tensor:
+    """Those whose last three atoms span a plane; beside a line in a ring they do not."""
+    return quadruples[_measure_heights(xyz, quadruples)[1] > _LEAST_AREA_NM2]
+
+
+def _is_held(xyz: Tensor, ring: Tensor) -> bool:
+    """Whether bonds and angles leave a ring nothing but the side it puckers to, or hardly more."""
+    return len(ring) <= _SMALL_RING or bool((_measure_heights(xyz, ring)[0].abs() < _HELD_RING_NM).all())
+
+
+def _list_rings(xyz: Tensor, bonds: np.ndarray) -> list[Tensor]:
+    """For each ring of more than three atoms four successive ones, from each on, the second first, int64, (n, 4)."""
+    found = []
+    graph = build_graph(np.zeros(len(xyz), dtype=np.int64), bonds)  # named, or its rings would outlive it
+    for ring in graph.GetRingInfo().AtomRings():
+        if len(ring) > 3:
+            quadruples = torch.stack([torch.tensor(ring).roll(-k) for k in (1, 0, 2, 3)], dim=1)
+            found.append(_keep_planes(xyz, quadruples))
+    return found
