@@ -1,5 +1,6 @@
 """A model bound to one complex: what a simulation asks of it, and the checks that compiled code leaves out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,12 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.checks import describe
+from openmm_neuralmd.dynamics.equation import Dynamics
+from openmm_neuralmd.dynamics.projection import BondProjection
+from openmm_neuralmd.dynamics.stepped import Projected, Stepped
 from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.molecule.complex import Ligand
+from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 
 @dataclass(frozen=True)
@@ -74,3 +80,54 @@ class BoundModel:
         if values.shape != shape:
             raise ModelContractError(f"{what} of shape {tuple(values.shape)}; the bound model takes {shape}")
         return values.to(self.dtype)
+
+
+def make_stepped(
+    model: BoundModel,
+    ligand: Ligand,
+    *,
+    scheme: str | None = None,
+    steps_per_snapshot: int | None = None,
+    projection: bool = True,
+) -> Stepped:
+    """The coarse step of a bound model; the state may have another precision than the model.
+
+    Args:
+        model: Gives the force.
+        ligand: Gives the shape to keep.
+        scheme, steps_per_snapshot: The model's own if None.
+        projection: Whether bonds are brought back after each step.
+    """
+    masses = model.masses[:, None]
+
+    def compute_acceleration(x: Tensor) -> Tensor:
+        return (model.compute_force(x) / masses).to(x.dtype)
+
+    def compute_acceleration_and_noise(x: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
+        force, noise = model.compute_force_and_noise(x, increments)
+        return (force / masses).to(x.dtype), noise.to(x.dtype)
+
+    def compute_vibration(x: Tensor, normals: Tensor) -> Tensor:
+        return model.compute_vibration(x, normals).to(x.dtype)
+
+    return Stepped(
+        Dynamics(
+            compute_acceleration,
+            compute_acceleration_and_noise,
+            model.friction,
+            model.n_noise,
+            compute_vibration if model.n_noise > 0 else None,
+        ),
+        scheme=model.scheme if scheme is None else scheme,
+        steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
+        project=_make_project(BondProjection(ligand)) if projection else None,
+        map_velocities=model.map_velocities,
+    )
+
+
+def _make_project(projection: BondProjection) -> Callable[[Tensor], Projected]:
+    def project(x: Tensor) -> Projected:
+        projected, _, errors = projection.project_each(NM_PER_ANGSTROM * x.double().numpy())
+        return Projected(torch.from_numpy(ANGSTROM_PER_NM * projected).to(x), errors)
+
+    return project
