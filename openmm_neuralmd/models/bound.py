@@ -22,7 +22,7 @@ class BoundModel:
     """A model bound to one complex; the protein is embedded once, here.
 
     Attributes:
-        n_atoms: Ligand heavy atoms.
+        ligand: What it moves.
         n_noise: Independent normals a step, 0 for a Newtonian model.
         friction: gamma [1/snapshot].
         snapshot_interval: [ps].
@@ -35,7 +35,7 @@ class BoundModel:
             60 A by 4e-6 A, which bond projections multiply.
     """
 
-    n_atoms: int
+    ligand: Ligand
     n_noise: int
     friction: float
     snapshot_interval: float
@@ -47,6 +47,22 @@ class BoundModel:
     dtype: torch.dtype
     module: Any
     origin: Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Ligand heavy atoms."""
+        return self.ligand.n_atoms
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a seed matters."""
+        return self.n_noise > 0
+
+    def make_propagator(
+        self, *, scheme: str | None = None, steps_per_snapshot: int | None = None, projection: bool = True
+    ) -> Stepped:
+        """What advances replicas by this model; see ``make_stepped``."""
+        return make_stepped(self, scheme=scheme, steps_per_snapshot=steps_per_snapshot, projection=projection)
 
     def compute_force(self, positions: Tensor) -> Tensor:
         """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
@@ -84,7 +100,6 @@ class BoundModel:
 
 def make_stepped(
     model: BoundModel,
-    ligand: Ligand,
     *,
     scheme: str | None = None,
     steps_per_snapshot: int | None = None,
@@ -93,8 +108,7 @@ def make_stepped(
     """The coarse step of a bound model; the state may have another precision than the model.
 
     Args:
-        model: Gives the force.
-        ligand: Gives the shape to keep.
+        model: Gives the force, and the ligand whose shape is kept.
         scheme, steps_per_snapshot: The model's own if None.
         projection: Whether bonds are brought back after each step.
     """
@@ -120,7 +134,7 @@ def make_stepped(
         ),
         scheme=model.scheme if scheme is None else scheme,
         steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
-        project=_make_project(BondProjection(ligand)) if projection else None,
+        project=_make_project(BondProjection(model.ligand)) if projection else None,
         map_velocities=model.map_velocities,
     )
 

@@ -28,7 +28,7 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.dynamics.propagator import propagate
 from openmm_neuralmd.dynamics.state import Failure
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.models.bound import BoundModel, make_stepped
+from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex, strip_unit
 from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS, bind_model
@@ -80,9 +80,7 @@ def run_replicas(
     x = ANGSTROM_PER_NM * torch.from_numpy(_give_each("starts", present, shape, unit="nm"))
     v = torch.from_numpy(_give_each("velocities", still, shape, unit="nm/ps"))
     history = torch.stack([x - v / compute_velocity_factor(model.snapshot_interval), x], dim=1)
-    propagator = make_stepped(
-        model, ligand, scheme=scheme, steps_per_snapshot=steps_per_snapshot, projection=projection
-    )
+    propagator = model.make_propagator(scheme=scheme, steps_per_snapshot=steps_per_snapshot, projection=projection)
 
     def run(batch: slice) -> tuple[np.ndarray, tuple[Failure, ...]]:
         with torch.inference_mode():  # here, because it belongs to a thread
