@@ -11,6 +11,7 @@ from rdkit import Chem
 from openmm_neuralmd.analysis.validity import compute_pyramidality
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.molecule.chemistry import build_graph, find_torsions, match_graphs, read_sdf
+from openmm_neuralmd.molecule.residues import is_ligand_like
 
 BOND_TOLERANCE = 1.3
 """Times the sum of covalent radii: atoms closer than this are bonded, where no record says so."""
@@ -18,11 +19,6 @@ PYRAMIDALITY = 0.3
 """In MD at 300 K a stereocentre stays within 0.67 to 0.92, and planar carbon atoms bend to 0.38 (0WC, 720 frames)."""
 HYDROGEN_REACH_NM = 0.16
 FLAT_RING_NM = 0.01
-NOT_A_LIGAND = frozenset(
-    (
-        "HOH WAT SOL H2O TIP3 TIP3P TIP4 SPC NA CL K MG CA ZN NA+ CL- K+ LI CS RB IOD CLA SOD POT CAL ACE NME NMA NH2"
-    ).split()
-)
 _TETRAHEDRAL = frozenset((6, 14, 15, 16))
 _HYDROGEN = mdtraj.element.hydrogen
 
@@ -162,13 +158,6 @@ def select_ligand(topology: mdtraj.Topology, name: str | None) -> mdtraj.core.to
     listing = ", ".join(sorted({f"{r.name}:{r.chain.chain_id or r.chain.index}:{r.resSeq}" for r in candidates}))
     wanted = f"ligand {name!r} found {len(found)} times" if name else f"{len(found)} residues could be the ligand"
     raise InputError(f"{wanted}; the topology holds {listing or 'no residue that could be a ligand'} (--ligand NAME)")
-
-
-def is_ligand_like(residue: mdtraj.core.topology.Residue) -> bool:
-    """Whether a residue is neither protein, cap, water nor a single ion."""
-    n_heavy = sum(1 for a in residue.atoms if a.element is not None and a.element.atomic_number > 1)
-    names = {a.name for a in residue.atoms}
-    return n_heavy > 1 and residue.name.upper() not in NOT_A_LIGAND and not {"N", "CA", "C"} <= names
 
 
 def build_ligand(

@@ -9,11 +9,12 @@ import numpy as np
 
 from openmm_neuralmd.analysis.contacts import find_contacts, find_hydrogen_bonds, list_hydrogen_bond_candidates
 from openmm_neuralmd.analysis.imaging import JumpGuard, Molecules, find_molecules, make_whole
-from openmm_neuralmd.analysis.ligand import build_ligand, is_ligand_like, match_ligands
+from openmm_neuralmd.analysis.ligand import build_ligand, match_ligands
 from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, list_residues, map_residues
 from openmm_neuralmd.analysis.validity import count_clashes
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import TrajectoryFile
+from openmm_neuralmd.molecule.residues import is_ligand_like, is_solvent
 
 RESERVED_LABELS = ("frozen", "mean")  # of the series that reports and summaries add themselves
 MAX_VIEW_FRAMES = 100
@@ -251,7 +252,7 @@ class _Selection:
             raise InputError(f"superposition on {superpose_on!r}: choose {' or '.join(SUPERPOSITIONS)}")
         full = file.topology
         residue, mapping = find_ligand(full, file.positions, file.cell, site, str(file.path))
-        kept = [r for r in full.residues if r is residue or not _is_solvent(r)]
+        kept = [r for r in full.residues if r is residue or not is_solvent(r)]
         atoms = np.array(sorted(a.index for r in kept for a in r.atoms))
         topology = full.subset(atoms)
         molecules = find_molecules(topology, file.positions[atoms], file.cell)
@@ -377,12 +378,6 @@ def find_ligand(
 
 def _find_ca(residue: mdtraj.core.topology.Residue) -> int:
     return next(a.index for a in residue.atoms if a.name == "CA")
-
-
-def _is_solvent(residue: mdtraj.core.topology.Residue) -> bool:
-    names = {a.name for a in residue.atoms}
-    n_heavy = sum(1 for a in residue.atoms if a.element is not None and a.element.atomic_number > 1)
-    return n_heavy <= 1 and not {"N", "CA", "C"} <= names
 
 
 def _require_ligand_near(chunk: mdtraj.Trajectory, ligand: np.ndarray, pocket: np.ndarray, source: str) -> None:

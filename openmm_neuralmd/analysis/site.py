@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from openmm_neuralmd.analysis.ligand import LigandGraph, build_ligand, select_ligand
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.molecule.residues import is_amino_acid
 
 POCKET_CUTOFF_NM = 0.6
 """A residue with a heavy atom this close to the ligand's starting pose belongs to the pocket."""
@@ -96,8 +97,8 @@ def build_site(
 def list_residues(
     topology: mdtraj.Topology, ligand: mdtraj.core.topology.Residue
 ) -> list[mdtraj.core.topology.Residue]:
-    """Residues with a CA atom, the ligand apart."""
-    return [r for r in topology.residues if r is not ligand and {"N", "CA", "C"} <= {a.name for a in r.atoms}]
+    """Amino acids, the ligand apart."""
+    return [r for r in topology.residues if r is not ligand and is_amino_acid(r)]
 
 
 def map_residues(

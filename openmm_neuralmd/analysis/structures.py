@@ -21,15 +21,22 @@ from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bon
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
-from openmm_neuralmd.io.topologies import WATERS, StructureFile, load_structure_file
+from openmm_neuralmd.io.topologies import StructureFile, load_structure_file
 from openmm_neuralmd.io.trajectories import open_trajectory
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
-from openmm_neuralmd.molecule.complex import Complex, describe_residue, load_complex, select_residue
+from openmm_neuralmd.molecule.complex import Complex, load_complex
+from openmm_neuralmd.molecule.residues import (
+    BULK_IONS,
+    WATER,
+    classify_residue,
+    describe_residue,
+    is_bulk,
+    select_residue,
+)
 
 SUFFIXES = (".gro", ".tpr", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES)
 """Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""
 _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
-_BOX_IONS = ("Na", "Cl", "K")
 _MAX_BONDS = {1: 1, 9: 1, 17: 1, 35: 1, 53: 1, 8: 2, 5: 4, 6: 4, 7: 4, 14: 4, 15: 5, 16: 6}
 _COVALENT_NM = 0.02  # beyond the sum of the covalent radii
 
@@ -102,18 +109,14 @@ def load_structure(
 
 def _leave_out_solvent(file: StructureFile, name: str, notes: list[str]) -> StructureFile:
     assert file.positions is not None
-    waters, ions = [], []
-    for residue in file.topology.residues:
-        if residue.is_water or residue.name.upper() in WATERS:
-            waters.append(residue)
-        elif residue.n_atoms == 1 and residue.atom(0).element.symbol in _BOX_IONS:
-            ions.append(residue)
-    left_out = {atom.index for residue in (*waters, *ions) for atom in residue.atoms}
+    bulk = [residue for residue in file.topology.residues if is_bulk(residue)]
+    n_waters = sum(classify_residue(residue) == WATER for residue in bulk)
+    left_out = {atom.index for residue in bulk for atom in residue.atoms}
     left_out |= {atom.index for atom in file.topology.atoms if atom.element is mdtraj.element.virtual}
     if not left_out:
         return file
     kept = np.array([k for k in range(file.topology.n_atoms) if k not in left_out], dtype=np.int64)
-    parts = [(len(waters), "water", ""), (len(ions), "ion", f" ({', '.join(_BOX_IONS)})")]
+    parts = [(n_waters, "water", ""), (len(bulk) - n_waters, "ion", f" ({', '.join(BULK_IONS)})")]
     counted = " and ".join(f"{n} {what}{'s' if n > 1 else ''}{which}" for n, what, which in parts if n)
     if counted:
         notes.append(f"{name}: {counted} left out of the rigid surroundings")

@@ -14,15 +14,8 @@ from openmm_neuralmd.analysis.ligand import perceive_bonds
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.hdf5 import StoredArray
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
-from openmm_neuralmd.molecule.complex import (
-    RESIDUE_TYPES,
-    UNKNOWN_RESIDUE,
-    Complex,
-    Ligand,
-    Protein,
-    find_links,
-    get_parent_residue,
-)
+from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein, find_links
+from openmm_neuralmd.molecule.residues import get_parent_residue, get_residue_type
 
 LIGAND_CODE = 0
 RESIDUE_CODES = dict(
@@ -153,9 +146,7 @@ def _build_protein(atoms: Atoms, start: np.ndarray, label: str) -> Protein:
     places = [(int(atoms.owners[n]), k) for k, n in enumerate(backbone[:, 0])]
     xyz = start[backbone]
     return Protein(
-        residue_types=np.array(
-            [RESIDUE_TYPES.index(n) if n in RESIDUE_TYPES else UNKNOWN_RESIDUE for n in names], dtype=np.int64
-        ),
+        residue_types=np.array([get_residue_type(n) for n in names], dtype=np.int64),
         backbone=xyz,
         is_linked=find_links(places, xyz[:, 1]),
         ca_indices=backbone[:, 1],

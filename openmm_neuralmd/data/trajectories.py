@@ -22,7 +22,8 @@ from openmm_neuralmd.checks import a_number, check_arguments, check_path, option
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.formats import TIMED_SUFFIXES
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
-from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex, get_parent_residue
+from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex
+from openmm_neuralmd.molecule.residues import get_parent_residue
 
 MIN_POCKET = 4  # fewer CA atoms do not fix a rotation well
 _LONGEST_BOND_NM = 0.3  # C-I is 0.21

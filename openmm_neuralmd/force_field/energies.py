@@ -25,6 +25,7 @@ from openmm_neuralmd.force_field.subsystem import check_forces, check_ligand, cu
 from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.io.topologies import load_topology
 from openmm_neuralmd.molecule.complex import read_pdb
+from openmm_neuralmd.molecule.residues import CAP, classify_residue
 
 DIELECTRIC = 4.0
 MAX_STEPS = 50
@@ -280,7 +281,7 @@ def load_force_field_model(
     topology = mdtraj.Topology.from_openmm(read.topology)
     residue = select_ligand(topology, ligand)
     kept = {r.index for r in list_residues(topology, residue)} | {residue.index}
-    kept |= {r.index for r in topology.residues if r.name in ("ACE", "NME", "NH2")}
+    kept |= {r.index for r in topology.residues if classify_residue(r) == CAP}
     modeller = app.Modeller(read.topology, read.positions)
     modeller.delete([r for r in read.topology.residues() if r.index not in kept])
     names = ", ".join(Path(f).name for f in files)

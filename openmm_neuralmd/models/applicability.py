@@ -16,12 +16,12 @@ from scipy.sparse import csr_matrix
 
 from openmm_neuralmd.checks import a_mapping, check_arguments
 from openmm_neuralmd.models.elements import find_stand_ins, format_stand_ins
-from openmm_neuralmd.molecule.complex import A_COMPLEX, RESIDUE_TYPES, Complex, load_bundled_complex
+from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex, load_bundled_complex
+from openmm_neuralmd.molecule.residues import RESIDUE_LETTERS, RESIDUE_TYPES
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _SAME_PROTEIN = 0.95  # sequence identity: variants and other crystal structures of one protein
-_LETTERS = dict(zip(RESIDUE_TYPES, "ARNDCQEGHILKMFPSTWYV", strict=True))
-_NAMES = {letter: name for name, letter in _LETTERS.items()}
+_NAMES = dict(zip(RESIDUE_LETTERS, RESIDUE_TYPES, strict=False))
 _FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
 _MOST_ALIGNED = 200  # complexes; an alignment takes a millisecond
 _BUNDLED_SOURCE = "bundled 4G3E"
@@ -139,8 +139,7 @@ def _guess_charge(number: int, valence: int) -> int:
 
 def get_sequence(complex_: Complex) -> str:
     """One letter for each residue, X for unknown ones."""
-    letters = [_LETTERS[name] for name in RESIDUE_TYPES] + ["X"]
-    return "".join(letters[k] for k in complex_.protein.residue_types.tolist())
+    return "".join(RESIDUE_LETTERS[k] for k in complex_.protein.residue_types.tolist())
 
 
 def _find_nearest(own: Mapping[str, str], known: Sequence[Mapping[str, str]]) -> tuple[int, float, float]:

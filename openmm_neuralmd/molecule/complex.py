@@ -35,15 +35,14 @@ from openmm_neuralmd.molecule.chemistry import (
     read_sdf,
 )
 from openmm_neuralmd.molecule.residues import (
-    RESIDUE_TYPES,
-    UNKNOWN_RESIDUE,
+    NONMETALS,
     describe_residue,
-    get_parent_residue,
+    get_residue_type,
+    is_amino_acid,
     select_residue,
 )
 from openmm_neuralmd.molecule.shape import compute_superposed_rmsd, idealize_geometry
 
-_NONMETALS = frozenset("H B C N O F Si P S Cl As Se Br Te I".split())
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 _SHORTEST_BOND_NM = 0.05
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
@@ -297,7 +296,7 @@ def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path 
             f"ligand {describe_residue(residue)}: atoms {', '.join(unknown)} have no element; fix columns 77-78"
         )
     heavy = [a for a in atoms if a.element.atomic_number > 1]
-    metals = [f"{a.name} {a.element.symbol}" for a in heavy if a.element.symbol not in _NONMETALS]
+    metals = [f"{a.name} {a.element.symbol}" for a in heavy if a.element.symbol not in NONMETALS]
     if metals:
         raise InputError(
             f"ligand {describe_residue(residue)} holds metal atoms ({', '.join(metals)}): metals are not supported"
@@ -453,12 +452,11 @@ def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
     places: list[tuple[int, int]] = []
     for chain in topology.chains():
         for order, residue in enumerate(chain.residues()):
-            backbone = _find_backbone(residue)
-            if backbone is None or residue.index == ligand.index:
+            if residue.index == ligand.index or not is_amino_acid(residue):
                 continue
-            name = get_parent_residue(residue.name).upper()
-            types.append(RESIDUE_TYPES.index(name) if name in RESIDUE_TYPES else UNKNOWN_RESIDUE)
-            indices.append(backbone)
+            atoms = {a.name: a.index for a in residue.atoms()}
+            types.append(get_residue_type(residue.name))
+            indices.append([atoms[name] for name in ("N", "CA", "C")])
             places.append((chain.index, order))
     if not types:
         raise InputError("no protein: no residue has N, CA and C atoms; give a structure of the whole complex")
@@ -469,11 +467,6 @@ def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
         is_linked=find_links(places, backbone_xyz[:, 1]),
         ca_indices=np.array([n[1] for n in indices], dtype=np.int64),
     )
-
-
-def _find_backbone(residue: Any) -> list[int] | None:
-    atoms = {a.name: a.index for a in residue.atoms()}
-    return [atoms[n] for n in ("N", "CA", "C")] if all(n in atoms for n in ("N", "CA", "C")) else None
 
 
 def find_links(places: Iterable[tuple[int, int]], ca: np.ndarray) -> np.ndarray:
