@@ -14,10 +14,9 @@ from typing import Any
 import gemmi
 import mdtraj
 import numpy as np
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bonds
+from openmm_neuralmd.analysis.ligand import perceive_bonds
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
@@ -25,6 +24,7 @@ from openmm_neuralmd.io.topologies import StructureFile, load_structure_file
 from openmm_neuralmd.io.trajectories import open_trajectory
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
 from openmm_neuralmd.molecule.complex import Complex, load_complex
+from openmm_neuralmd.molecule.images import Tree, make_whole, span_points
 from openmm_neuralmd.molecule.residues import (
     BULK_IONS,
     WATER,
@@ -132,22 +132,18 @@ def _mend(file: StructureFile) -> np.ndarray:
     assert file.positions is not None
     if file.cell is None:
         return file.positions
-    residues = [[a.index for a in r.atoms] for r in file.topology.residues]
     centres = np.array(
         [next((a.index for a in r.atoms if a.name == "CA"), r.atom(0).index) for r in file.topology.residues]
     )
-    owners = np.zeros(len(file.positions), dtype=np.int64)
-    for k, atoms in enumerate(residues):
-        owners[atoms] = k
-    start = file.positions[centres]
-    xyz = start[owners] + compute_nearest_images(file.positions - start[owners], file.cell)
-    vectors = compute_nearest_images(start[None] - start[:, None], file.cell)
-    tree = minimum_spanning_tree(np.linalg.norm(vectors, axis=-1))
-    order, parents = breadth_first_order(tree, 0, directed=False)
-    moved = start.copy()
-    for child in order[1:].tolist():
-        moved[child] = moved[parents[child]] + vectors[parents[child], child]
-    return np.asarray(xyz + (moved - start)[owners])
+    owners = np.array([a.residue.index for a in file.topology.atoms])
+    between = span_points(file.positions[centres], file.cell)
+    within = np.setdiff1d(np.arange(len(owners)), centres)
+    tree = Tree(
+        len(owners),
+        np.concatenate([centres[between.children], within]),
+        np.concatenate([centres[between.parents], centres[owners[within]]]),
+    )
+    return make_whole(file.positions[None], file.cell[None], tree)[0]
 
 
 def _add_bonds(topology: Any, residue: Any, positions: np.ndarray, name: str) -> None:

@@ -34,6 +34,7 @@ from openmm_neuralmd.molecule.chemistry import (
     match_graphs,
     read_sdf,
 )
+from openmm_neuralmd.molecule.images import find_nearest_image, read_box
 from openmm_neuralmd.molecule.residues import (
     NONMETALS,
     describe_residue,
@@ -41,7 +42,8 @@ from openmm_neuralmd.molecule.residues import (
     is_amino_acid,
     select_residue,
 )
-from openmm_neuralmd.molecule.shape import compute_superposed_rmsd, idealize_geometry
+from openmm_neuralmd.molecule.shape import idealize_geometry
+from openmm_neuralmd.molecule.superposition import compute_superposed_rmsd
 
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 _SHORTEST_BOND_NM = 0.05
@@ -374,11 +376,8 @@ def _read_bonds(
 
 def _measure(topology: Any, vector: np.ndarray) -> float:
     """Length [nm] of the shortest image of a vector in the topology's box, if it has one."""
-    vectors = topology.getPeriodicBoxVectors()
-    box = () if vectors is None else np.array(strip_unit("box", vectors), dtype=np.float64)[::-1]
-    for k, side in zip((2, 1, 0), box, strict=False):
-        vector = vector - np.round(vector[k] / side[k]) * side
-    return float(np.linalg.norm(vector))
+    box = read_box(topology)
+    return float(np.linalg.norm(vector if box is None else find_nearest_image(vector, box)))
 
 
 def _read_sdf(

@@ -20,6 +20,7 @@ from openmm_neuralmd.files import give_ascii_path, require_room, write_atomicall
 from openmm_neuralmd.io.directory import describe_end
 from openmm_neuralmd.io.trajectories import open_trajectory
 from openmm_neuralmd.io.writers import write_json
+from openmm_neuralmd.molecule.images import remove_jumps
 from openmm_neuralmd.reference.directory import (
     LOG_COLUMNS,
     Place,
@@ -49,7 +50,6 @@ from openmm_neuralmd.reference.gromacs_tools import (
 from openmm_neuralmd.reference.protocol import Phase, Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 
 _CHECKPOINT_MINUTES = "1"
 _POLL_S = 0.2
@@ -308,19 +308,11 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
             make_whole(chunk, molecules, pocket, source.name)
             if chunk.unitcell_vectors is not None:
-                place = _remove_jumps(chunk, place)
+                chunk.xyz = remove_jumps(chunk.xyz, chunk.unitcell_vectors, place)
+                place = chunk.xyz[-1].mean(axis=0)
             half = 0.5 * protocol.interval_ps
             later = chunk[(chunk.time > half) & (chunk.time < protocol.time_ps + half)]
             target.write(later.xyz, time=later.time, box=later.unitcell_vectors)
-
-
-def _remove_jumps(chunk: mdtraj.Trajectory, place: np.ndarray) -> np.ndarray:
-    """Move each frame to the image nearest to the one before; ``place`` [nm] is the centre before, then after."""
-    for xyz, box in zip(chunk.xyz, chunk.unitcell_vectors, strict=True):
-        offset = xyz.mean(axis=0) - place
-        xyz += shift_to_nearest_image(offset, box) - offset
-        place = xyz.mean(axis=0)
-    return place
 
 
 def load_start(files: ReferenceFiles) -> np.ndarray:

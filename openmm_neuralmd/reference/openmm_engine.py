@@ -19,6 +19,7 @@ from openmm_neuralmd.io.writers import (
     DCDWriter,
     write_json,
 )
+from openmm_neuralmd.molecule.images import find_nearest_image
 from openmm_neuralmd.reference.directory import (
     LOG_COLUMNS,
     Place,
@@ -36,7 +37,6 @@ from openmm_neuralmd.reference.protocol import (
 )
 from openmm_neuralmd.reference.system import MolecularSystem, convert_box
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.run import find_platform
 
 _MINIMISATION_STEPS = 500
@@ -324,7 +324,7 @@ class _Run:
         anchor = xyz[self._members[0]].mean(axis=0) - self._centres[0]
         for members, centre in zip(self._members[1:], self._centres[1:], strict=True):
             offset = xyz[members].mean(axis=0) - centre - anchor
-            xyz[members] += shift_to_nearest_image(offset, box) - offset
+            xyz[members] += find_nearest_image(offset, box) - offset
         return xyz
 
     def _draw_seed(self, step: int) -> int:
