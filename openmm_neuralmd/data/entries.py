@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, optional
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, NeuralMDError
+from openmm_neuralmd.io.structures import find_structure_file, load_structure
 from openmm_neuralmd.molecule.complex import Complex
 
 PARTS = ("training", "validation", "test")

@@ -16,8 +16,6 @@ import openmm as mm
 from openmm import Platform, app, unit
 
 from openmm_neuralmd.analysis.energetics import Interaction
-from openmm_neuralmd.analysis.ligand import select_ligand
-from openmm_neuralmd.analysis.site import list_residues
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format
 from openmm_neuralmd.force_field.force_field_files import load_openmm_force_field
@@ -25,7 +23,9 @@ from openmm_neuralmd.force_field.subsystem import check_forces, check_ligand, cu
 from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.io.topologies import load_topology
 from openmm_neuralmd.molecule.complex import read_pdb
+from openmm_neuralmd.molecule.ligand import select_ligand
 from openmm_neuralmd.molecule.residues import CAP, classify_residue
+from openmm_neuralmd.molecule.site import list_residues
 
 DIELECTRIC = 4.0
 MAX_STEPS = 50

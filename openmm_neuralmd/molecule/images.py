@@ -18,7 +18,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 if TYPE_CHECKING:
-    from openmm_neuralmd.molecule.complex import Complex, Ligand
+    from openmm_neuralmd.molecule.complex import Complex
+    from openmm_neuralmd.molecule.ligand import Ligand
 
 _POCKET_NM = 1.0
 _LARGE_MOLECULE = 200  # atoms; the nearest image of a larger one is that of its nearest atom, not of its centre
@@ -197,7 +198,7 @@ def make_whole(positions: np.ndarray, cells: np.ndarray, tree: Tree) -> np.ndarr
 def bring_together(
     positions: np.ndarray, cells: np.ndarray, parts: Sequence[np.ndarray], target: np.ndarray
 ) -> np.ndarray:
-    """Positions with each part in its image nearest to a point, by its centre, or where it is large by its nearest atom.
+    """Positions with each part in its image nearest to a point: by its centre, a large one by its nearest atom.
 
     Args:
         positions: [nm], (n_frames, n_atoms, 3); parts whole.

@@ -1,6 +1,5 @@
 """From a deposited structure to a folder that ``neuralmd simulate`` runs: what ``neuralmd prepare`` does."""
 
-import hashlib
 import io
 import json
 import string
@@ -18,7 +17,7 @@ from rdkit import Chem
 
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, compute_sha256
 from openmm_neuralmd.folders import replace_files
 from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.molecule.complex import PREPARED_FILES, Complex, load_prepared_complex
@@ -123,7 +122,7 @@ def prepare_complex(
     warnings += [f"built peptide {name} is not planar and trans: its place is a guess" for name in strained]
     warnings += _check_built(topology, positions, n_polymer, parts)
     protocol = {
-        "source": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
+        "source": {"file": Path(source).name, "sha256": compute_sha256(source)},
         "ligand_selection": f"{parts.ligand.name}:{parts.ligand.chain}:{parts.ligand.number}",
         **structure.record,
         "alternate_locations": locations,

@@ -14,13 +14,13 @@ from typing import Any
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
 from openmm_neuralmd.errors import InputError, NeuralMDError, NonFiniteStateError
 from openmm_neuralmd.files import give_ascii_path, require_room, write_atomically, write_whole
 from openmm_neuralmd.io.directory import describe_end
 from openmm_neuralmd.io.trajectories import open_trajectory
 from openmm_neuralmd.io.writers import write_json
-from openmm_neuralmd.molecule.images import remove_jumps
+from openmm_neuralmd.molecule.bonds import find_bonds, find_parts
+from openmm_neuralmd.molecule.images import bring_together, make_whole, remove_jumps, span_edges
 from openmm_neuralmd.reference.directory import (
     LOG_COLUMNS,
     Place,
@@ -298,17 +298,20 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
     except InputError:  # not a frame yet
         return
     start = load_start(files)
-    molecules, place = find_molecules(raw.topology, start, None), start.mean(axis=0)
-    pocket = np.arange(raw.topology.n_atoms)
+    bonds, place = find_bonds(raw.topology, start, None), start.mean(axis=0)
+    tree = span_edges(len(start), bonds)
+    *others, largest = sorted(find_parts(len(start), bonds), key=len)
     with (
         write_whole(files.trajectory) as temporary,
         give_ascii_path(temporary, write=True) as name,
         mdtraj.open(name, "w") as target,
     ):
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
-            make_whole(chunk, molecules, pocket, source.name)
-            if chunk.unitcell_vectors is not None:
-                chunk.xyz = remove_jumps(chunk.xyz, chunk.unitcell_vectors, place)
+            cells = chunk.unitcell_vectors
+            if cells is not None:
+                xyz = make_whole(chunk.xyz, cells, tree)
+                xyz = bring_together(xyz, cells, others, xyz[:, largest].mean(axis=1))
+                chunk.xyz = remove_jumps(xyz, cells, place)
                 place = chunk.xyz[-1].mean(axis=0)
             half = 0.5 * protocol.interval_ps
             later = chunk[(chunk.time > half) & (chunk.time < protocol.time_ps + half)]

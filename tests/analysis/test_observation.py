@@ -15,9 +15,10 @@ from openmm_neuralmd.analysis.bundled import (
 from openmm_neuralmd.analysis.contacts import find_contacts
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite, build_site, list_residues, map_residues
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import open_run, open_trajectory
+from openmm_neuralmd.molecule.matching import map_residues
+from openmm_neuralmd.molecule.site import BindingSite, build_site, list_residues
 
 
 @pytest.fixture(scope="module")

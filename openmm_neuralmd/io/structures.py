@@ -16,12 +16,12 @@ import mdtraj
 import numpy as np
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.analysis.ligand import perceive_bonds
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
 from openmm_neuralmd.io.topologies import StructureFile, load_structure_file
 from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.molecule.bonds import perceive_bonds
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
 from openmm_neuralmd.molecule.complex import Complex, load_complex
 from openmm_neuralmd.molecule.images import Tree, make_whole, span_points
