@@ -24,7 +24,6 @@ from openmm_neuralmd.analysis.fluctuations import (
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import (
-    ANGSTROM,
     FAINT,
     INK,
     MAX_LABEL,
@@ -40,6 +39,7 @@ from openmm_neuralmd.analysis.properties import AUTOCORRELATION_SHARE
 from openmm_neuralmd.molecule.chemistry import build_graph
 from openmm_neuralmd.molecule.ligand import Ligand
 from openmm_neuralmd.text import shorten
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 N_DISTANCES = 6
 MAX_SHOWN_FRAMES = 5000
@@ -61,7 +61,7 @@ def draw_memory(comparison: Comparison) -> Figure:
     lines = []
     for k, o in enumerate(comparison.aligned):
         if o.n_frames >= SLIDING_WINDOW:
-            rmsf = ANGSTROM * compute_sliding_rmsf(o.positions)
+            rmsf = ANGSTROM_PER_NM * compute_sliding_rmsf(o.positions)
             times = o.times[SLIDING_WINDOW // 2 :][: len(rmsf)] / 1000.0
             lines += left.plot(
                 times,
@@ -89,7 +89,7 @@ def draw_memory(comparison: Comparison) -> Figure:
 def draw_distances(comparison: Comparison) -> Figure:
     """Distributions of the pair distances in which the run is farthest from the first reference."""
     ligand = comparison.site.ligand
-    distances = [ANGSTROM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
+    distances = [ANGSTROM_PER_NM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
     apart = compute_wasserstein_distances(distances[0], distances[1])
     chosen = np.argsort(apart)[::-1][:N_DISTANCES]
     figure = make_figure(10.0, 4.6)
@@ -222,7 +222,7 @@ def draw_ligand_rmsf(o: Observation, ligand: Ligand, largest: float) -> str:
     from rdkit.Chem.Draw import rdMolDraw2D
 
     molecule = build_drawing(ligand)
-    rmsf = ANGSTROM * compute_rmsf(o.positions)
+    rmsf = ANGSTROM_PER_NM * compute_rmsf(o.positions)
     colors = colormaps["plasma"](0.15 + 0.85 * Normalize(0.0, largest, clip=True)(rmsf))
     drawer = rdMolDraw2D.MolDraw2DSVG(430, 270)
     options: Any = drawer.drawOptions()

@@ -15,9 +15,9 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.molecule.matching import match_ligands
 from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 SAME_PLACE_NM = 0.05
-ANGSTROM = 10.0
 _PLACES = {"pocket": "the pocket", "all": "all residues"}
 
 
@@ -131,14 +131,14 @@ def _tabulate(
     columns: list[Observation], site: BindingSite, replicas: list[Observation]
 ) -> dict[str, tuple[float, ...]]:
     bonds, centers = site.ligand.bonds, site.ligand.find_centers([r.positions for r in replicas])
-    rmsd = [ANGSTROM * compute_rmsd(c.positions, site.pose) for c in columns]
-    deviations = [ANGSTROM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
+    rmsd = [ANGSTROM_PER_NM * compute_rmsd(c.positions, site.pose) for c in columns]
+    deviations = [ANGSTROM_PER_NM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
     hands = compute_handedness(site.ligand.geometry[None], centers)
     inverted = [(compute_handedness(c.positions, centers) != hands).any(axis=1).mean() for c in columns]
     rows = {
         "ligand RMSD to the start, mean [A]": [r.mean() for r in rmsd],
         "ligand RMSD to the start, largest [A]": [r.max() for r in rmsd],
-        "RMSF, mean over atoms [A]": [ANGSTROM * compute_rmsf(c.positions).mean() for c in columns],
+        "RMSF, mean over atoms [A]": [ANGSTROM_PER_NM * compute_rmsf(c.positions).mean() for c in columns],
         "bond deviation, rms [A]": [np.sqrt((d**2).mean()) for d in deviations],
         "bond deviation, worst [A]": [np.abs(d).max() for d in deviations],
         "frames with inverted chirality [%]": [100.0 * v for v in inverted],

@@ -19,7 +19,7 @@ from openmm_neuralmd.analysis.energetics import Interaction
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format
 from openmm_neuralmd.force_field.force_field_files import load_openmm_force_field
-from openmm_neuralmd.force_field.subsystem import check_forces, check_ligand, cut_system
+from openmm_neuralmd.force_field.subsystem import check_forces, check_not_bonded, cut_system
 from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.io.topologies import load_topology
 from openmm_neuralmd.molecule.complex import read_pdb
@@ -94,7 +94,7 @@ class ForceFieldModel:
 
     def bind(self, ligand: np.ndarray, protein: np.ndarray) -> "SnapshotEnergies":
         heavy = np.array([a.element is not None and a.element.atomic_number > 1 for a in self.topology.atoms])
-        check_ligand(self._system, ligand)
+        check_not_bonded(self._system, ligand)
         return SnapshotEnergies(
             self._system, ligand, protein, heavy, dielectric=self._dielectric, max_steps=self._max_steps
         )

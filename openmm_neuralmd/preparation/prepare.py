@@ -23,7 +23,13 @@ from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.molecule.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.preparation.arguments import PREPARATION_ARGUMENTS
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
-from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
+from openmm_neuralmd.preparation.ligand import (
+    PreparedLigand,
+    prepare_ligand,
+    read_bond_orders,
+    read_component,
+    read_smiles,
+)
 from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
 from openmm_neuralmd.preparation.relaxation import find_strained, relax_built
 from openmm_neuralmd.preparation.selection import POCKET_A, Parts, select_parts
@@ -154,7 +160,7 @@ def _read_chemistry(name: str, smiles: str | None, sdf: str | Path | None, fetch
     if smiles is not None:
         return read_smiles(smiles), f"SMILES {smiles}"
     if sdf is not None:
-        molecule, chosen = read_sdf(sdf), describe_choice(sdf)
+        molecule, chosen = read_bond_orders(sdf), describe_choice(sdf)
         return molecule, f"SDF {chosen or Path(sdf).name}"
     try:
         return read_component(download_component(name, fetch=fetch)), f"Chemical Component Dictionary {name}"

@@ -19,8 +19,8 @@ from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 
 _log = logging.getLogger(__name__)
-LOG_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")
-Progress = Callable[[str, float, float], None]
+REFERENCE_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")
+PhaseProgress = Callable[[str, float, float], None]
 """Called with the phase, and the simulated time of the whole run, equilibration included: done and in all [ps]."""
 
 

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
+from openmm_neuralmd.data.entries import TABLE_COLUMNS as COLUMNS
+from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.structures import find_structure_file, load_structure
