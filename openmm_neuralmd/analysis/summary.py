@@ -7,17 +7,17 @@ import numpy as np
 
 from openmm_neuralmd.analysis.bundled import REPLICAS, TRAINING_FRACTION, load_bundled_site, open_bundled_replica
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserstein_distances
-from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, observe
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run
+from openmm_neuralmd.molecule.matching import match_ligands
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 SAME_PLACE_NM = 0.05
-ANGSTROM = 10.0
 _PLACES = {"pocket": "the pocket", "all": "all residues"}
 
 
@@ -131,14 +131,14 @@ def _tabulate(
     columns: list[Observation], site: BindingSite, replicas: list[Observation]
 ) -> dict[str, tuple[float, ...]]:
     bonds, centers = site.ligand.bonds, site.ligand.find_centers([r.positions for r in replicas])
-    rmsd = [ANGSTROM * compute_rmsd(c.positions, site.pose) for c in columns]
-    deviations = [ANGSTROM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
+    rmsd = [ANGSTROM_PER_NM * compute_rmsd(c.positions, site.pose) for c in columns]
+    deviations = [ANGSTROM_PER_NM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
     hands = compute_handedness(site.ligand.geometry[None], centers)
     inverted = [(compute_handedness(c.positions, centers) != hands).any(axis=1).mean() for c in columns]
     rows = {
         "ligand RMSD to the start, mean [A]": [r.mean() for r in rmsd],
         "ligand RMSD to the start, largest [A]": [r.max() for r in rmsd],
-        "RMSF, mean over atoms [A]": [ANGSTROM * compute_rmsf(c.positions).mean() for c in columns],
+        "RMSF, mean over atoms [A]": [ANGSTROM_PER_NM * compute_rmsf(c.positions).mean() for c in columns],
         "bond deviation, rms [A]": [np.sqrt((d**2).mean()) for d in deviations],
         "bond deviation, worst [A]": [np.abs(d).max() for d in deviations],
         "frames with inverted chirality [%]": [100.0 * v for v in inverted],
