@@ -27,10 +27,10 @@ from openmm_neuralmd.models.networks.diffusion import FIRST_TORSION_FIELD
 from openmm_neuralmd.models.networks.interface import LigandGraph
 from openmm_neuralmd.molecule.constraints import compute_normal_projector
 
-# docs/decisions/0005-turns-between-rotamers.md has the turns that these three were chosen for.
-_TURN = 10.0  # amplitude of a torsion in a turn between rotamers, in that of its ordinary noise: 140 and 14 degrees
-_TURN_MISS = 0.5  # [A]
-_TURN_PROBABILITY = 0.02  # below the tenth of 4G3E's windows that span one, so that ordinary noise has the first say
+# docs/decisions/0005-turns-between-rotamers.md: a jump of 140 degrees about a bond that otherwise varies by 14.
+_TURN = 10.0  # amplitude of a torsion in a turn between rotamers, in that of its ordinary noise
+_TURN_MISS = 0.5  # [A], m
+_TURN_PROBABILITY = 0.02  # e: turns are rare
 
 
 def factor_covariances(net: BindingNet, positions: Tensor, fields: Tensor, graph: LigandGraph) -> tuple[Tensor, Tensor]:

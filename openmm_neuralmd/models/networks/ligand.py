@@ -17,11 +17,11 @@ from openmm_neuralmd.molecule.geometry import (
 )
 
 _TYPICAL_NEIGHBOURS = 12.0  # heavy atoms within 5 A of a drug-like ligand's atom; keeps sums of messages near 1
-_FRAME_CHANNELS = 16
+_FRAME_CHANNELS = 16  # summed directions of each end of a pair that are seen from its frame
 
 
 class LigandLayer(nn.Module):
-    """One message and one update step.
+    """One message and one update step; theory (2.6).
 
     Message (eq. 6 of Liu et al. 2025, doi:10.1038/s41467-025-67808-z), with filters Phi_ij that vanish at the cutoff:
     (m1, m2, m3) = MLP(h_j) * Phi_ij;  h_i += sum_j m1;  vec_i += sum_j vec_j m2 + u_ij m3.
