@@ -25,7 +25,6 @@ from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import (
-    ANGSTROM,
     FAINT,
     INK,
     MAX_LABEL,
@@ -39,12 +38,14 @@ from openmm_neuralmd.analysis.plots import (
 )
 from openmm_neuralmd.analysis.properties import AUTOCORRELATION_SHARE
 from openmm_neuralmd.text import shorten
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 N_DISTANCES = 6
+"""Panels of a page: two rows of three."""
 MAX_SHOWN_FRAMES = 5000
 """In distributions; more would not change a histogram to the eye."""
 CONTACT_COLORS = LinearSegmentedColormap.from_list("contacts", ["#f1f3f7", "#8fb3d1", "#c8553d"])
-_TIME_COLUMNS = 200
+_TIME_COLUMNS = 200  # slices of time in the map of contacts; narrower ones could not be told apart
 _TITLE_COLUMNS = 60  # of text in the titles of panels side by side
 
 
@@ -60,7 +61,7 @@ def draw_memory(comparison: Comparison) -> Figure:
     lines = []
     for k, o in enumerate(comparison.aligned):
         if o.n_frames >= SLIDING_WINDOW:
-            rmsf = ANGSTROM * compute_sliding_rmsf(o.positions)
+            rmsf = ANGSTROM_PER_NM * compute_sliding_rmsf(o.positions)
             times = o.times[SLIDING_WINDOW // 2 :][: len(rmsf)] / 1000.0
             lines += left.plot(
                 times,
@@ -88,7 +89,7 @@ def draw_memory(comparison: Comparison) -> Figure:
 def draw_distances(comparison: Comparison) -> Figure:
     """Distributions of the pair distances in which the run is farthest from the first reference."""
     ligand = comparison.site.ligand
-    distances = [ANGSTROM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
+    distances = [ANGSTROM_PER_NM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
     apart = compute_wasserstein_distances(distances[0], distances[1])
     chosen = np.argsort(apart)[::-1][:N_DISTANCES]
     figure = make_figure(10.0, 4.6)
@@ -221,7 +222,7 @@ def draw_ligand_rmsf(o: Observation, ligand: LigandGraph, largest: float) -> str
     from rdkit.Chem.Draw import rdMolDraw2D
 
     molecule = build_drawing(ligand)
-    rmsf = ANGSTROM * compute_rmsf(o.positions)
+    rmsf = ANGSTROM_PER_NM * compute_rmsf(o.positions)
     colors = colormaps["plasma"](0.15 + 0.85 * Normalize(0.0, largest, clip=True)(rmsf))
     drawer = rdMolDraw2D.MolDraw2DSVG(430, 270)
     options: Any = drawer.drawOptions()

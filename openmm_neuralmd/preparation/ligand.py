@@ -195,7 +195,7 @@ def _find_unlikely_bonds(residue: Residue, molecule: Chem.Mol) -> list[str]:
         expected = gemmi.Element(a.element).covalent_r + gemmi.Element(b.element).covalent_r
         if not _LIKELY_LENGTHS[0] <= length / expected <= _LIKELY_LENGTHS[1]:
             warnings.append(
-                f"ligand {residue}: bond {a.name}-{b.name} is {length:.2f} A long, and the simulation keeps it so; "
+                f"ligand {residue}: bond {a.name}-{b.name} is {length:.2f} Å long, and the simulation keeps it so; "
                 "mend the coordinates"
             )
     return warnings

@@ -222,9 +222,9 @@ def _check_built(topology: Topology, positions: np.ndarray, n_polymer: int, part
         label = (residue.chain.id, f"{residue.id}{residue.insertionCode.strip()}")
         name = f"{residue.name}:{':'.join(label)}"
         if (label not in deposited or residue.name in CAPS) and distance < POCKET_A:
-            warnings.append(f"{name} was built, {distance:.1f} A from the ligand: its place is a guess")
+            warnings.append(f"{name} was built, {distance:.1f} Å from the ligand: its place is a guess")
         if distance < _CLASH_A:
-            warnings.append(f"{name} comes within {distance:.2f} A of the ligand")
+            warnings.append(f"{name} comes within {distance:.2f} Å of the ligand")
     return warnings
 
 
