@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-from openmm_neuralmd.errors import NonFiniteStateError, ProjectionError
+from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.molecule.complex import Ligand
 from openmm_neuralmd.molecule.shape import Shape, build_shape
 
@@ -75,31 +75,58 @@ class BondProjection:
             ProjectionError: If a replica cannot be projected.
         """
         batch = np.array(positions, dtype=np.float64).reshape(-1, *self._geometry.shape)
-        if not np.isfinite(batch).all():
-            raise NonFiniteStateError("positions to project hold NaN or infinity: the force is too large for this step")
-        self._check_size(batch)
-        projected, iterations, converged = self._converge(batch)
-        for k in np.flatnonzero(~converged):
-            projected[k], extra = self._follow_path(batch[k])
-            iterations[k] += extra
-        has_moved = iterations > 0
-        projected[has_moved] = self._superpose(projected[has_moved], batch[has_moved])
+        projected, iterations, errors = self.project_each(batch)
+        if errors:
+            raise next(iter(errors.values()))
         return projected.reshape(np.shape(positions)), iterations.reshape(np.shape(positions)[:-2])
+
+    def project_each(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[int, NeuralMDError]]:
+        """``project`` for a batch in which replicas may fail: those stay where they are, and their errors are told.
+
+        Args:
+            batch: [nm], float64, (n_replicas, n_atoms, 3).
+
+        Returns:
+            Positions and iterations as of ``project``, and the errors by replica.
+        """
+        errors = self._find_hopeless(batch)
+        good = np.array([k for k in range(len(batch)) if k not in errors], dtype=np.int64)
+        projected, iterations = batch.copy(), np.zeros(len(batch), dtype=np.int64)
+        if len(good):
+            projected[good], iterations[good], converged = self._converge(batch[good])
+            for k in good[~converged].tolist():
+                try:
+                    projected[k], extra = self._follow_path(batch[k])
+                except ProjectionError as error:
+                    errors[k], projected[k] = error, batch[k]
+                else:
+                    iterations[k] += extra
+        has_moved = iterations > 0
+        has_moved[list(errors)] = False
+        projected[has_moved] = self._superpose(projected[has_moved], batch[has_moved])
+        return projected, iterations, errors
 
     def compute_deviation(self, positions: np.ndarray) -> np.ndarray:
         """Largest distance error [nm] of positions (..., n_atoms, 3)."""
         difference = positions[..., self.pairs[:, 0], :] - positions[..., self.pairs[:, 1], :]
         return np.abs(np.linalg.norm(difference, axis=-1) - self.distances).max(axis=-1)
 
-    def _check_size(self, batch: np.ndarray) -> None:
+    def _find_hopeless(self, batch: np.ndarray) -> dict[int, NeuralMDError]:
         """Far from the shape lie errors of rounding, of overflow, and runs that have broken."""
         allowed = _LONGEST_PATH_NM + np.linalg.norm(self._geometry - self._geometry.mean(axis=0), axis=-1).max()
-        found = np.abs(batch - np.median(batch, axis=1, keepdims=True)).max()
-        if found > allowed:
-            raise ProjectionError(
-                f"bonds cannot be brought back: an atom is {found:.3g} nm from the ligand's middle: the force is too "
-                "large for this step; use more steps per snapshot, or start from another pose"
-            )
+        found = np.abs(batch - np.median(batch, axis=1, keepdims=True)).max(axis=(1, 2))
+        errors: dict[int, NeuralMDError] = {}
+        for k in np.flatnonzero(~(found <= allowed)).tolist():
+            if np.isfinite(batch[k]).all():
+                errors[k] = ProjectionError(
+                    f"bonds cannot be brought back: an atom is {found[k]:.3g} nm from the ligand's middle: the force "
+                    "is too large for this step; use more steps per snapshot, or start from another pose"
+                )
+            else:
+                errors[k] = NonFiniteStateError(
+                    "positions to project hold NaN or infinity: the force is too large for this step"
+                )
+        return errors
 
     def _converge(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gauss-Newton iterations on (n, n_atoms, 3); positions, iterations and whether each replica converged.

@@ -308,7 +308,7 @@ class Model:
             n_noise = module.count_noise()
             friction = float(exported.compute_friction())
         return BoundModel(
-            n_atoms=complex_.ligand.n_atoms,
+            ligand=complex_.ligand,
             n_noise=n_noise,
             friction=friction,
             snapshot_interval=float(self.metadata["snapshot_interval"]),

@@ -8,14 +8,14 @@ Replicas run in batches, one on each of torch's threads at a time. A batch costs
 dominate, and stays small enough for what it computes to remain in the processor's caches.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from openmm_neuralmd.checks import (
     MOST_SNAPSHOTS,
@@ -25,17 +25,16 @@ from openmm_neuralmd.checks import (
     check_reals,
     check_threads,
 )
-from openmm_neuralmd.dynamics.equation import Dynamics
-from openmm_neuralmd.dynamics.projection import BondProjection
-from openmm_neuralmd.dynamics.rollout import rollout
+from openmm_neuralmd.dynamics.propagator import propagate
+from openmm_neuralmd.dynamics.state import Failure
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex, strip_unit
 from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS, bind_model
-from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM, compute_velocity_factor
 
+_log = logging.getLogger(__name__)
 _BATCH = 8  # replicas; from 4 to 16 the time differs by a few per cent, with 64 it is half as much again
 
 
@@ -65,9 +64,10 @@ def run_replicas(
         velocities: [nm/ps], same shape; zero if None. Both may be OpenMM quantities.
 
     Raises:
-        InputError: If an argument cannot be used, there is no seed or no snapshot, or as ``rollout``.
+        InputError: If an argument cannot be used, there is no seed or no snapshot, or as ``Stepped``.
         ModelContractError: If the model does not fit the ligand.
-        NonFiniteStateError, ProjectionError: As ``rollout`` and ``BondProjection.project``.
+        NonFiniteStateError, ProjectionError: If every replica breaks. Where some do, the log names their seeds, and
+            their positions are NaN from there on.
     """
     n_snapshots = check_count("n_snapshots", n_snapshots, most=MOST_SNAPSHOTS) if n_snapshots != 0 else 0
     if n_snapshots < 1 or len(seeds) < 1:
@@ -75,34 +75,32 @@ def run_replicas(
     model = bind_model(model, complex_)
     ligand = complex_.ligand
     shape = (len(seeds), ligand.n_atoms, 3)
-    x = _give_each("starts", complex_.positions[ligand.atom_indices] if starts is None else starts, shape, unit="nm")
+    present = complex_.positions[ligand.atom_indices] if starts is None else starts
     still = np.zeros(shape[1:]) if velocities is None else velocities
-    v = map_velocities(model, x, _give_each("velocities", still, shape, unit="nm/ps"))
-    v = v / compute_velocity_factor(model.snapshot_interval)
-    dynamics = make_dynamics(model)
-    project = _make_projection(BondProjection(ligand)) if projection else None
+    x = ANGSTROM_PER_NM * torch.from_numpy(_give_each("starts", present, shape, unit="nm"))
+    v = torch.from_numpy(_give_each("velocities", still, shape, unit="nm/ps"))
+    history = torch.stack([x - v / compute_velocity_factor(model.snapshot_interval), x], dim=1)
+    propagator = model.make_propagator(scheme=scheme, steps_per_snapshot=steps_per_snapshot, projection=projection)
 
-    def run(batch: slice) -> np.ndarray:
+    def run(batch: slice) -> tuple[np.ndarray, tuple[Failure, ...]]:
         with torch.inference_mode():  # here, because it belongs to a thread
-            path, _ = rollout(
-                dynamics,
-                torch.from_numpy(ANGSTROM_PER_NM * x[batch]),
-                torch.from_numpy(v[batch]),
-                n_snapshots=n_snapshots,
-                seeds=seeds[batch],
-                scheme=model.scheme if scheme is None else scheme,
-                steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
-                project=project,
-            )
-        return NM_PER_ANGSTROM * path.numpy()
+            path, state = propagate(propagator, propagator.start(history[batch], seeds[batch]), n_snapshots)
+        return NM_PER_ANGSTROM * path.numpy(), state.failures
 
     n_threads = torch.get_num_threads()
     size = min(_BATCH, -(-len(seeds) // n_threads))
     batches = [slice(k, k + size) for k in range(0, len(seeds), size)]
     if len(batches) == 1:
-        return run(batches[0])
-    with use_threads(1), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
-        return np.concatenate(list(pool.map(run, batches)), axis=1)
+        paths = [run(batches[0])]
+    else:
+        with use_threads(1), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
+            paths = list(pool.map(run, batches))
+    failures = [failure for _, failed in paths for failure in failed]
+    if len(failures) == len(seeds):
+        raise failures[0].error
+    for failure in failures:
+        _log.warning("replica with seed %d broke and is NaN from there on: %s", failure.seed, failure.error)
+    return np.concatenate([path for path, _ in paths], axis=1)
 
 
 def _give_each(name: str, values: Any, shape: tuple[int, ...], *, unit: str) -> np.ndarray:
@@ -111,37 +109,7 @@ def _give_each(name: str, values: Any, shape: tuple[int, ...], *, unit: str) -> 
         raise InputError(
             f"{name} of shape {array.shape} cannot be used: give numbers [{unit}] of shape {shape}, (seeds, atoms, 3)"
         )
-    return np.broadcast_to(array, shape)
-
-
-def make_dynamics(model: BoundModel) -> Dynamics:
-    """The equation of a bound model; the state may have another precision than the model."""
-    masses = model.masses[:, None]
-
-    def compute_acceleration(x: Tensor) -> Tensor:
-        return (model.compute_force(x) / masses).to(x.dtype)
-
-    def compute_acceleration_and_noise(x: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
-        force, noise = model.compute_force_and_noise(x, increments)
-        return (force / masses).to(x.dtype), noise.to(x.dtype)
-
-    def compute_vibration(x: Tensor, normals: Tensor) -> Tensor:
-        return model.compute_vibration(x, normals).to(x.dtype)
-
-    return Dynamics(
-        compute_acceleration,
-        compute_acceleration_and_noise,
-        model.friction,
-        model.n_noise,
-        compute_vibration if model.n_noise > 0 else None,
-    )
-
-
-def _make_projection(projection: BondProjection) -> Callable[[Tensor], Tensor]:
-    def project(x: Tensor) -> Tensor:
-        return torch.from_numpy(ANGSTROM_PER_NM * projection.project(NM_PER_ANGSTROM * x.numpy())[0])
-
-    return project
+    return np.array(np.broadcast_to(array, shape))
 
 
 @contextmanager
