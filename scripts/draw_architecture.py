@@ -34,7 +34,7 @@ PURPOSES = {
     "models": "networks, model files",
     "analysis": "trajectories judged",
     "io": "files of all kinds",
-    "dynamics": "equation, steps, noise",
+    "dynamics": "steps, noise, projection",
     "molecule": "complex, graph, shape",
 }
 """What a package is for, in three words."""

@@ -1,7 +1,7 @@
 """Equations of docs/theory.md as they are written there, against the code; each test names its equations.
 
 Others are tested where their code is: gradients and angles (3.5-3.8) in molecule/test_shape.py, orders of schemes in
-dynamics/test_rollout.py, equivariance (5.5) in models/test_contract.py, the likelihood in training/test_likelihood.py.
+dynamics/test_stepped.py, equivariance (5.5) in models/test_contract.py, the likelihood in training/test_likelihood.py.
 """
 
 import re
@@ -16,6 +16,7 @@ from torch import Tensor
 from openmm_neuralmd import units
 from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.leapfrog import integrate_leapfrog
+from openmm_neuralmd.dynamics.noise import draw_normals
 from openmm_neuralmd.models.networks.diffusion import Diffusion, remove_rigid_motion
 from openmm_neuralmd.models.networks.interaction import InteractionNetwork
 from openmm_neuralmd.models.networks.interface import (
@@ -273,6 +274,17 @@ def test_either_side_of_a_bond_may_be_said_to_turn(graph: LigandGraph, moved: Te
         found, opposite = (diffusion.build_torsion_fields(relative, h, g) for g in (graph, others))
     assert found.abs().max() > 0.5
     torch.testing.assert_close(found, -opposite, rtol=0, atol=1e-3)
+
+
+def test_normals_of_a_step() -> None:
+    """(5.6) and (5.7), from NumPy's own generator."""
+    seed, step = 2**64 - 5, 7
+    words = [int(w) for w in np.random.Philox(key=np.array([seed, step], dtype=np.uint64)).random_raw(8)]
+    expected = []
+    for first, second in zip(words[::2], words[1::2], strict=True):
+        u, angle = 2.0**-53 * (first // 2**11 + 1), 2.0 * np.pi * 2.0**-53 * (second // 2**11)
+        expected += [np.sqrt(-2.0 * np.log(u)) * f(angle) for f in (np.cos, np.sin)]
+    assert draw_normals([seed], step, 7)[0].tolist() == pytest.approx(expected[:7], rel=1e-12)
 
 
 def decompose_springs(graph: LigandGraph, x: Tensor):
