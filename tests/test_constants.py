@@ -23,7 +23,6 @@ NOT_YET = frozenset(
     dynamics/noise.py
     dynamics/projection.py
     evaluation/scores.py
-    force_field/energies.py
     io/formats.py
     io/hdf5_trajectories.py
     io/netcdf.py
@@ -34,15 +33,7 @@ NOT_YET = frozenset(
     models/metadata.py
     molecule/chemistry.py
     molecule/complex.py
-    preparation/download.py
-    preparation/ligand.py
-    preparation/prepare.py
-    preparation/relaxation.py
     reference/command.py
-    reference/energies.py
-    reference/gromacs_engine.py
-    reference/openmm_engine.py
-    reference/system.py
     simulation/computation.py
     simulation/force.py
     simulation/imaging.py
