@@ -16,7 +16,7 @@ from openmm_neuralmd.molecule.shape import Shape, compute_shape_errors
 def settle(positions: Tensor, shape: Shape, n_iterations: int = 2) -> Tensor:
     """Positions [A], (R, N, 3), brought near their shape: differentiable Gauss-Newton steps, theory (4.2).
 
-    For training; runs bring bonds back with ``simulation.projection``, to convergence.
+    For training; runs bring bonds back with ``dynamics.projection``, to convergence.
     """
     for _ in range(n_iterations):
         errors, jacobian = compute_shape_errors(positions, shape)

@@ -1,17 +1,17 @@
 """What holds a ligand in shape: bonds and 1-3 distances, written so that no gradient vanishes; theory, section 3.
 
-Where atoms stand in a line or in a plane a distance says nothing to first order: the ends of C-C#C come nearer, and the
-angles of a flat ring smaller, with the square of a displacement out of it. A projection then converges slowly, to a
-point that rounding decides. The same shape is held to first order by
+Distances alone would not do. Where atoms lie in a line or in a plane, they change only with the square of a
+displacement out of it, so a projection would converge slowly, to a point that rounding decides. To first order the
+shape is held by
 
     distances   |x_i - x_j| - d            of bonds, and of 1-3 pairs that are not the ends of a line
     heights     r_1 . (r_2 x r_3) / A - h  of an atom above the plane of three others: of each centre with three
                                            neighbours or more, which fixes its chirality, and around nearly flat rings
     lines       x_b - (1 - w) x_a - w x_c  three components for each straight a-b-c
 
-with d, h, w, and A, twice the area of the three atoms' triangle, from the ligand's geometry. Bonds and 1-3 distances
-imply the heights but for their sign, and the lines: of two mirror images, of a centre or of the pucker of a ring of
-up to five atoms or nearly flat, the geometry's is held; a larger ring that puckers is held by its distances alone.
+with d, h and w from the ligand's geometry, and A twice the area of the three atoms' triangle there. Heights and lines
+say nothing that bonds and 1-3 distances do not, except for the sign of a height: it tells a centre from its mirror
+image, and the two sides to which a small or nearly flat ring may pucker. Larger rings that pucker have distances only.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,9 @@ _LARGEST_RMSD_NM = 0.04  # of all atoms by being made flat; more says so too
 class Shape(NamedTuple):
     """A ligand's distances, heights and lines, in the unit of length of its geometry; P, Q and L are their numbers.
 
-    Heads, tails and slots say where the computation finds and leaves things: atoms whose differences are the pairs and
-    the arms of the heights, and the places of the gradients' blocks in a matrix of (constraint, atom).
+    The first six fields are the shape itself. Heads, tails, slots and blocks are tables for ``compute_shape_errors``:
+    which atoms to subtract from which (see ``_list_differences``), and where the gradients' blocks belong in a matrix
+    of (constraint, atom).
     """
 
     pairs: Tensor  # int64, (P, 2)
