@@ -27,7 +27,7 @@ _REMEDIES = {
 }
 TEMPORARY_PREFIX = ".tmp-"
 _LONGEST_SUFFIX = 20  # bytes
-_PROBE_BYTES = 2**20
+_PROBE_BYTES = 2**20  # a disk that takes as much is not full
 
 
 def read_text(path: str | Path) -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 FRAMES = 2000
+"""Of a part: enough that the calls cost nothing beside the work, and few enough for the memory of any machine."""
 
 _Atoms = TypeVar("_Atoms")
 

@@ -42,10 +42,11 @@ from openmm_neuralmd.text import shorten
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 N_DISTANCES = 6
+"""Panels of a page: two rows of three."""
 MAX_SHOWN_FRAMES = 5000
 """In distributions; more would not change a histogram to the eye."""
 CONTACT_COLORS = LinearSegmentedColormap.from_list("contacts", ["#f1f3f7", "#8fb3d1", "#c8553d"])
-_TIME_COLUMNS = 200
+_TIME_COLUMNS = 200  # slices of time in the map of contacts; narrower ones could not be told apart
 _TITLE_COLUMNS = 60  # of text in the titles of panels side by side
 
 

@@ -25,7 +25,9 @@ FLAT_RING_LIMIT_NM = 0.025
 ANGLE_LIMIT_DEGREES = 45.0
 """Beyond any reading of "fluctuation": MD at 300 K stays within 10 to 15 degrees of the mean."""
 MARGIN = 1.5
+"""Up to this many times MD's own worst is no worse: the worst of another replica differs too."""
 CLASH_MARGIN = 0.1
+"""Clashes a frame that a run may have beyond MD's."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,8 @@ def check_integrity(
     hands = np.sign(compute_handedness(target, centers).sum(axis=0))
     bonds, angles, inverted, flatness, clashes = {}, {}, {}, {}, {}
     for o in series:
-        bonds[o.label] = ANGSTROM_PER_NM * float(
-            np.abs(compute_pair_distances(o.positions, ligand.bonds) - lengths).max()
-        )
+        stretched = np.abs(compute_pair_distances(o.positions, ligand.bonds) - lengths)
+        bonds[o.label] = ANGSTROM_PER_NM * float(stretched.max())
         angles[o.label] = float(np.degrees(np.abs(compute_angles(o.positions, triples) - openings)).max(initial=0.0))
         wrong = (compute_handedness(o.positions, centers) != hands).any(axis=1)
         inverted[o.label] = 100.0 * float(wrong.mean())

@@ -139,7 +139,7 @@ def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> 
     for k, o in enumerate(observations):
         rmsd = ANGSTROM_PER_NM * compute_rmsd(o.positions, pose)
         stride = max(1, round(observations[0].interval / o.interval))
-        label = f"{shorten(o.label, MAX_LABEL)} (mean {rmsd.mean():.2f} \N{ANGSTROM SIGN})"
+        label = f"{shorten(o.label, MAX_LABEL)} (mean {rmsd.mean():.2f} \u00c5)"
         if stride > 1:
             axes.plot(o.times / 1000.0, rmsd, linewidth=0.6, alpha=0.35, color=get_color(k), zorder=1)
         kept = slice(stride - 1, None, stride)
@@ -151,7 +151,7 @@ def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> 
             color=get_color(k),
             zorder=4 if k == 0 else 3,
         )
-    axes.set(xlabel="time [ns]", ylabel="ligand RMSD to the start [\N{ANGSTROM SIGN}]")
+    axes.set(xlabel="time [ns]", ylabel="ligand RMSD to the start [\u00c5]")
     axes.set_xlim(0.0, max(o.times[-1] for o in observations) / 1000.0)
     axes.set_ylim(bottom=0.0)
     faint = sorted({f"{o.interval:g} ps" for o in observations if o.interval < observations[0].interval})
@@ -185,7 +185,7 @@ def draw_rmsf(axes: Axes, observations: list[Observation], ligand: Ligand) -> No
         else:
             axes.plot(places, rmsf, "o-", markersize=4.5, linewidth=1.2, color=get_color(k), zorder=3)
     axes.set_xticks(places, [shorten(name, MAX_NAME) for name in ligand.atom_names], rotation=90, fontsize=9)
-    axes.set(xlim=(-0.7, ligand.n_atoms - 0.3), ylabel="RMSF [\N{ANGSTROM SIGN}]")
+    axes.set(xlim=(-0.7, ligand.n_atoms - 0.3), ylabel="RMSF [\u00c5]")
     axes.set_ylim(bottom=0.0)
     axes.set_title("Fluctuation of each heavy atom about its mean place", loc="left", fontsize=11, color=INK)
     finish_axes(axes)

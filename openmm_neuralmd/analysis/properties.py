@@ -21,6 +21,7 @@ from openmm_neuralmd.molecule.site import BindingSite
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 MIN_FRAMES = 2
+"""A single frame shows no motion."""
 AUTOCORRELATION_SHARE = 4
 """Lags up to this fraction of a sample: beyond a quarter of its length an autocorrelation is noise."""
 

@@ -15,9 +15,11 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run
 from openmm_neuralmd.molecule.matching import match_ligands
 from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
+from openmm_neuralmd.text import spell_units
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 SAME_PLACE_NM = 0.05
+"""CA atoms of the bundled structure are no further than this from where it has them, however a file rounds."""
 _PLACES = {"pocket": "the pocket", "all": "all residues"}
 
 
@@ -27,7 +29,8 @@ class SummaryTable:
 
     Attributes:
         columns: Names of what is compared; the run comes first.
-        rows: Name of each property, with its unit, and its value for each column (NaN where it has none).
+        rows: Name of each property, with its unit (A for angstrom), and its values in the order of the columns; NaN
+            where there is none.
         notes: Which data each column came from, and what a reader must know.
     """
 
@@ -38,7 +41,7 @@ class SummaryTable:
     def format(self) -> str:
         """Aligned text, the notes below."""
         cells = [["", *self.columns]]
-        cells += [[name, *(_format_number(v) for v in values)] for name, values in self.rows.items()]
+        cells += [[spell_units(name), *(_format_number(v) for v in values)] for name, values in self.rows.items()]
         widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
         lines = [
             "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])

@@ -28,13 +28,15 @@ from openmm_neuralmd.molecule.residues import CAP, classify_residue
 from openmm_neuralmd.molecule.site import list_residues
 
 DIELECTRIC = 4.0
+"""Relative permittivity inside a protein, where one stands for all that does not move: 2 to 4 are usual."""
 MAX_STEPS = 50
+"""Of a snapshot's minimisation: bonds and angles come to rest, the pose hardly moves."""
 RESTRAINT = 4184.0
 """[kJ/mol/nm^2], 10 kcal/mol/A^2 in k/2 (x - x0)^2: bonds and angles are stiffer, torsions and the pose softer."""
 _LIGAND_STEPS = 1000  # few atoms: to convergence
 _TOLERANCE = 1.0  # [kJ/mol/nm]
 _COULOMB = 138.93545764438198  # [kJ/mol nm/e^2], OpenMM's ONE_4PI_EPS0
-_RESTRAINT_GROUP = 1
+_RESTRAINT_GROUP = 1  # any other than the force field's 0
 
 
 class ForceFieldModel:

@@ -34,9 +34,10 @@ from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_pr
 from openmm_neuralmd.preparation.relaxation import find_strained, relax_built
 from openmm_neuralmd.preparation.selection import POCKET_A, Parts, select_parts
 from openmm_neuralmd.preparation.structure import Residue, compute_distance, read_structure
+from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 DEFAULT_MAX_GAP = 5
-_NM_PER_A = 0.1
+"""Missing residues in a row that are built; longer loops would be guessed."""
 _CLASH_A = 2.2  # no two heavy atoms that are not bonded come closer, short hydrogen bonds included
 _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 
@@ -223,13 +224,13 @@ def _check_built(topology: Topology, positions: np.ndarray, n_polymer: int, part
     warnings = []
     for residue in list(topology.residues())[:n_polymer]:
         heavy = [a.index for a in residue.atoms() if a.element.atomic_number > 1]
-        distance = compute_distance(pose, positions[heavy] / _NM_PER_A)
+        distance = compute_distance(pose, positions[heavy] / NM_PER_ANGSTROM)
         label = (residue.chain.id, f"{residue.id}{residue.insertionCode.strip()}")
         name = f"{residue.name}:{':'.join(label)}"
         if (label not in deposited or residue.name in CAPS) and distance < POCKET_A:
-            warnings.append(f"{name} was built, {distance:.1f} A from the ligand: its place is a guess")
+            warnings.append(f"{name} was built, {distance:.1f} Å from the ligand: its place is a guess")
         if distance < _CLASH_A:
-            warnings.append(f"{name} comes within {distance:.2f} A of the ligand")
+            warnings.append(f"{name} comes within {distance:.2f} Å of the ligand")
     return warnings
 
 
@@ -242,7 +243,7 @@ def _add_ligand(topology: Topology, residue: Residue, prepared: PreparedLigand) 
     ]
     for bond in prepared.molecule.GetBonds():
         topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
-    return np.array(prepared.molecule.GetConformer().GetPositions()) * _NM_PER_A
+    return np.array(prepared.molecule.GetConformer().GetPositions()) * NM_PER_ANGSTROM
 
 
 def _add_residue(topology: Topology, residue: Residue) -> np.ndarray:
@@ -251,4 +252,4 @@ def _add_residue(topology: Topology, residue: Residue) -> np.ndarray:
     new = topology.addResidue(residue.name[:3], chain, str(residue.number), residue.insertion_code)
     for atom in residue.atoms:
         topology.addAtom(atom.name, Element.getBySymbol(atom.element), new)
-    return residue.positions * _NM_PER_A
+    return residue.positions * NM_PER_ANGSTROM

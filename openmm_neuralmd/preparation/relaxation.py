@@ -14,12 +14,12 @@ from openmm_neuralmd.preparation.protein import CAPS
 
 _FORCE_FIELD = Path(app.__file__).parent / "data" / "amber14-all.xml"
 """By its path: OpenMM would take a file of that name in the current folder, which may hold code."""
-_MAX_ITERATIONS = 1000
+_MAX_ITERATIONS = 1000  # of each of three minimisations
 _TOLERANCE = 10.0  # [kJ/mol/nm]
-_LEAST_TRANS_DEGREES = 150.0
-_NONBONDED_GROUP = 1
+_LEAST_TRANS_DEGREES = 150.0  # a peptide that is less far from cis is not trans
+_NONBONDED_GROUP = 1  # any other than the bonded forces' 0
 _SPHERE_NM = 0.32  # of ligand and other molecules, a typical Lennard-Jones diameter
-_SPHERE_KJ_PER_MOL = 0.4
+_SPHERE_KJ_PER_MOL = 0.4  # a typical Lennard-Jones depth
 
 _PLANARITY_KJ_PER_MOL = 200.0  # per square radian; steep at cis, where 1 + cos would have no slope
 _HANDEDNESS_KJ_PER_MOL = 2000.0  # per square radian

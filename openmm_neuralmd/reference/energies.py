@@ -42,9 +42,9 @@ RELATIVE_TOLERANCE = 5e-5
 """Of each term: OpenMM's CPU platform computes pairs in single precision."""
 ABSOLUTE_TOLERANCE = 0.1
 """[kJ/mol], beside the relative one: topologies hold rounded numbers."""
-_MANY_THREADS = 32
-_MINIMISATION_STEPS = 100
-_EWALD_TOLERANCE = 1e-6
+_MANY_THREADS = 32  # of GROMACS in single precision, where each adds up its energies in one number
+_MINIMISATION_STEPS = 100  # at most; enough to take overlaps away
+_EWALD_TOLERANCE = 1e-6  # at which both engines' PME is converged
 
 
 @dataclass(frozen=True)

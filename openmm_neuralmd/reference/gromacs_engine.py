@@ -52,10 +52,10 @@ from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.signals import hold_signals
 
 _CHECKPOINT_MINUTES = "1"
-_POLL_S = 0.2
-_HEAVY_HYDROGEN_STEP_PS = 0.004
+_POLL_S = 0.2  # between looks at whether GROMACS has ended
+_HEAVY_HYDROGEN_STEP_PS = 0.004  # longest timestep of hydrogens of 3 Da
 _LOG_TERMS = ("Potential", "Temperature", "Volume", "Density")
-_KG_PER_M3_IN_G_PER_ML = 1e-3
+_KG_PER_M3_IN_G_PER_ML = 1e-3  # GROMACS has the one, logs the other
 
 
 def run_gromacs(

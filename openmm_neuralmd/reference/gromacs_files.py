@@ -36,9 +36,9 @@ _KNOWN_FORCES = (
 )
 _UNUSED_BOND_CONSTANT = 500.0  # kcal/mol/A^2, of bonds that are constrained
 _COMPRESSIBILITY_PER_BAR = 4.5e-5  # of water
-_LONGEST_VACUUM_NM = 12.0
-_MINIMISATION_STEPS = 2000
-_LOG_ENTRIES = 500
+_LONGEST_VACUUM_NM = 12.0  # cutoff of a run in vacuum; the edge of its box is three times as long
+_MINIMISATION_STEPS = 2000  # at most; a maximal force of 500 kJ/mol/nm ends it before
+_LOG_ENTRIES = 500  # of a phase, however long it is
 
 
 def check_convertible(system: mm.System) -> None:

@@ -39,10 +39,10 @@ from openmm_neuralmd.reference.system import MolecularSystem, convert_box
 from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.simulation.run import find_platform
 
-_MINIMISATION_STEPS = 500
+_MINIMISATION_STEPS = 500  # at most; enough to take overlaps away
 _EQUILIBRATION_PARTS = 20  # of each phase: rungs of the heating ladder, progress and checkpoints
 _STEPS_WITHOUT_A_LOOK = 50  # at whether the run is to end
-_BAROSTAT_STEPS = 25
+_BAROSTAT_STEPS = 25  # between its attempts, OpenMM's own default
 _DA_PER_NM3_IN_G_PER_ML = 1.66053906660e-3  # CODATA 2018
 _BOLTZMANN = 8.31446261815324e-3  # kJ/mol/K
 

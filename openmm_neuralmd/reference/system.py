@@ -42,10 +42,10 @@ from openmm_neuralmd.reference.parameters import find_ambertools, make_parameter
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
-CUTOFF_NM = 0.9
-HYDROGEN_MASS_DA = 3.0
-SALT_MOLAR = 0.15
-PADDING_NM = 1.0
+CUTOFF_NM = 0.9  # of Lennard-Jones forces and of the direct part of PME
+HYDROGEN_MASS_DA = 3.0  # taken from the heavy atom, for timesteps of 4 fs; Hopkins et al. (2015), doi:10.1021/ct5010406
+SALT_MOLAR = 0.15  # that of blood
+PADDING_NM = 1.0  # of water around the complex: more than the cutoff, so that it does not meet its image
 _HEAVY_HYDROGEN_DA = 2.5  # hydrogens at least this heavy allow timesteps of 4 fs
 PARAMETERS_ADVICE = (
     "give --ligand-parameters FILE.xml, an OpenMM force field file with the ligand's residue (docs/reference.md says "
