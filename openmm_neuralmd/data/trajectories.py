@@ -85,7 +85,7 @@ def extract_snapshots(
         file: The trajectory.
         complex_: The rigid protein and the ligand.
         superpose_on: CA atoms of the "pocket" or of "all" residues.
-        keep: Atoms of which some frames are wanted besides, sorted indices in the file's topology.
+        keep: Atoms of which some frames are wanted besides, indices in the file's topology.
         max_kept: How many frames, evenly spread.
     """
     frames = PlacedFrames(file, complex_.site, superpose_on=superpose_on, whole_protein=keep is not None)

@@ -128,10 +128,6 @@ class Tree:
     children: np.ndarray
     parents: np.ndarray
 
-    @property
-    def roots(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self.n_points), self.children)
-
 
 def span_edges(n_points: int, edges: np.ndarray, weights: np.ndarray | None = None) -> Tree:
     """The tree of least weight among edges; breadth first, from the first point of each part.
