@@ -15,8 +15,8 @@ from openmm_neuralmd.analysis.integrity import BROKEN, WORSE, IntegrityCheck, ch
 from openmm_neuralmd.analysis.metrics import compute_published_metrics, compute_textbook_metrics
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.properties import ENERGY_PROPERTIES, MIN_FRAMES, PROPERTIES, Property
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.site import BindingSite
 
 CLOSE_RATIO = 1.5
 """Up to this many times MD's own distance counts as close: one pair of replicas does not fix that distance better."""

@@ -21,7 +21,6 @@ from openmm_neuralmd.analysis.fluctuations import (
     compute_torsions,
     compute_wasserstein_distances,
 )
-from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import (
@@ -37,6 +36,8 @@ from openmm_neuralmd.analysis.plots import (
     make_figure,
 )
 from openmm_neuralmd.analysis.properties import AUTOCORRELATION_SHARE
+from openmm_neuralmd.molecule.chemistry import build_graph
+from openmm_neuralmd.molecule.ligand import Ligand
 from openmm_neuralmd.text import shorten
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
@@ -107,7 +108,7 @@ def draw_distances(comparison: Comparison) -> Figure:
 def draw_torsions(comparison: Comparison) -> Figure | None:
     """Distribution of each rotatable torsion; None if there is none."""
     ligand = comparison.site.ligand
-    quadruples = ligand.find_torsions()
+    quadruples = ligand.find_dihedrals()
     if len(quadruples) == 0:
         return None
     angles = [np.degrees(compute_torsions(x, quadruples)) for x in _thin_series(comparison)]
@@ -208,7 +209,7 @@ def draw_energies(comparison: Comparison) -> Figure | None:
     return figure
 
 
-def draw_ligand_rmsf(o: Observation, ligand: LigandGraph, largest: float) -> str:
+def draw_ligand_rmsf(o: Observation, ligand: Ligand, largest: float) -> str:
     """SVG of the ligand's structural formula, each atom coloured by its RMSF.
 
     Args:
@@ -255,7 +256,7 @@ def draw_rmsf_scale(largest: float) -> Figure:
     return figure
 
 
-def build_drawing(ligand: LigandGraph) -> Chem.Mol:
+def build_drawing(ligand: Ligand) -> Chem.Mol:
     """RDKit molecule with bond orders and flat coordinates, for drawing only: no valence model is applied."""
     kinds = {
         1.0: Chem.BondType.SINGLE,
@@ -263,7 +264,7 @@ def build_drawing(ligand: LigandGraph) -> Chem.Mol:
         2.0: Chem.BondType.DOUBLE,
         3.0: Chem.BondType.TRIPLE,
     }
-    molecule = Chem.RWMol(ligand.build_molecule())
+    molecule = build_graph(ligand.atomic_numbers, ligand.bonds)
     for (a, b), order in zip(ligand.bonds.tolist(), ligand.bond_orders or (), strict=False):
         bond = molecule.GetBondBetweenAtoms(a, b)
         bond.SetBondType(kinds.get(order, Chem.BondType.SINGLE))
@@ -275,7 +276,7 @@ def build_drawing(ligand: LigandGraph) -> Chem.Mol:
     return molecule.GetMol()
 
 
-def _join_names(ligand: LigandGraph, atoms: Iterable[int]) -> str:
+def _join_names(ligand: Ligand, atoms: Iterable[int]) -> str:
     return " \u2013 ".join(shorten(ligand.atom_names[i], MAX_NAME) for i in atoms)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from openmm_neuralmd.analysis.metrics import STABILITY_THRESHOLD_NM, compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.analysis.validity import (
     compute_angles,
     compute_handedness,
     compute_ring_deviations,
     find_angles,
 )
+from openmm_neuralmd.molecule.site import BindingSite
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 INTACT, WORSE, BROKEN = "intact", "worse", "broken"

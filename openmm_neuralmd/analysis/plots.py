@@ -17,14 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
-from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.io.trajectories import open_run
+from openmm_neuralmd.molecule.ligand import Ligand
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.text import clean_text, shorten
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
@@ -175,7 +175,7 @@ def draw_rmsd_distribution(axes: Axes, observations: list[Observation], pose: np
     finish_axes(axes)
 
 
-def draw_rmsf(axes: Axes, observations: list[Observation], ligand: LigandGraph) -> None:
+def draw_rmsf(axes: Axes, observations: list[Observation], ligand: Ligand) -> None:
     """RMSF per heavy atom, atom names below."""
     places = np.arange(ligand.n_atoms)
     for k, o in enumerate(observations):

@@ -16,8 +16,8 @@ from openmm_neuralmd.analysis.fluctuations import (
 )
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.analysis.validity import compute_angles, find_angles
+from openmm_neuralmd.molecule.site import BindingSite
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 MIN_FRAMES = 2
@@ -92,7 +92,7 @@ def _measure_angles(o: Observation, site: BindingSite) -> np.ndarray | None:
 
 
 def _measure_torsions(o: Observation, site: BindingSite) -> np.ndarray | None:
-    quadruples = site.ligand.find_torsions()
+    quadruples = site.ligand.find_dihedrals()
     return compute_torsions(o.positions, quadruples) if len(quadruples) else None
 
 

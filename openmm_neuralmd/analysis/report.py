@@ -17,9 +17,9 @@ from openmm_neuralmd.analysis.comparison import CLOSE, CLOSE_RATIO, Comparison, 
 from openmm_neuralmd.analysis.energetics import SHELL_NM
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
-from openmm_neuralmd.analysis.ligand import describe_formula
 from openmm_neuralmd.analysis.plots import get_color
 from openmm_neuralmd.analysis.viewer import dump_script, pack_trajectory
+from openmm_neuralmd.molecule.ligand import describe_formula
 from openmm_neuralmd.text import clean_text, shorten
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 

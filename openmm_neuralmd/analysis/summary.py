@@ -7,14 +7,14 @@ import numpy as np
 
 from openmm_neuralmd.analysis.bundled import REPLICAS, TRAINING_FRACTION, load_bundled_site, open_bundled_replica
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserstein_distances
-from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, observe
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run
+from openmm_neuralmd.molecule.matching import match_ligands
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.text import spell_units
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 

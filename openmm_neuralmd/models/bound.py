@@ -1,6 +1,5 @@
 """A model bound to one complex: what a simulation asks of it, and the checks that compiled code leaves out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,11 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.checks import describe
+from openmm_neuralmd.dynamics.batch_projection import Projection
 from openmm_neuralmd.dynamics.equation import Dynamics
-from openmm_neuralmd.dynamics.projection import BondProjection
-from openmm_neuralmd.dynamics.stepped import Projected, Stepped
+from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.molecule.complex import Ligand
-from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 
 @dataclass(frozen=True)
@@ -134,14 +132,6 @@ def make_stepped(
         ),
         scheme=model.scheme if scheme is None else scheme,
         steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
-        project=_make_project(BondProjection(model.ligand)) if projection else None,
+        project=Projection(model.ligand) if projection else None,
         map_velocities=model.map_velocities,
     )
-
-
-def _make_project(projection: BondProjection) -> Callable[[Tensor], Projected]:
-    def project(x: Tensor) -> Projected:
-        projected, _, errors = projection.project_each(NM_PER_ANGSTROM * x.double().numpy())
-        return Projected(torch.from_numpy(ANGSTROM_PER_NM * projected).to(x), errors)
-
-    return project

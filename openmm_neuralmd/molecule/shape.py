@@ -19,10 +19,10 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from openmm_neuralmd.molecule.chemistry import build_graph, find_constrained_pairs, find_lines, list_neighbours
+from openmm_neuralmd.molecule.superposition import compute_superposed_rmsd
 
 _FLAT_CENTRE_NM = 0.02  # height of a centre above its neighbours that makes it flat; 0.05 for a tetrahedral carbon
 _FLAT_RING_NM = 0.04  # height of an aromatic ring's atom that makes it flat; a torsion of about 20 degrees
@@ -279,12 +279,6 @@ def _is_acceptable(fitted: np.ndarray, geometry: np.ndarray, shape: Shape) -> bo
 def _compare_distances(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> float:
     a, b = (np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=1) for x in (first, second))
     return float(np.abs(a - b).max(initial=0.0))
-
-
-def compute_superposed_rmsd(first: np.ndarray, second: np.ndarray) -> float:
-    """Root mean square distance after superposition; both (n_atoms, 3)."""
-    found = Rotation.align_vectors(first - first.mean(axis=0), second - second.mean(axis=0))[1]
-    return float(found) / len(first) ** 0.5
 
 
 def fit_geometry(geometry: np.ndarray, shape: Shape, is_stiff: Tensor) -> np.ndarray:

@@ -60,7 +60,7 @@ def read_smiles(smiles: str) -> Chem.Mol:
     return molecule
 
 
-def read_sdf(path: str | Path) -> Chem.Mol:
+def read_bond_orders(path: str | Path) -> Chem.Mol:
     """The first molecule of an SDF or MOL file, without explicit hydrogens.
 
     Raises:

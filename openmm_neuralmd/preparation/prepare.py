@@ -1,6 +1,5 @@
 """From a deposited structure to a folder that ``neuralmd simulate`` runs: what ``neuralmd prepare`` does."""
 
-import hashlib
 import io
 import json
 import string
@@ -18,13 +17,19 @@ from rdkit import Chem
 
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, compute_sha256
 from openmm_neuralmd.folders import replace_files
 from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.molecule.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.preparation.arguments import PREPARATION_ARGUMENTS
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
-from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
+from openmm_neuralmd.preparation.ligand import (
+    PreparedLigand,
+    prepare_ligand,
+    read_bond_orders,
+    read_component,
+    read_smiles,
+)
 from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
 from openmm_neuralmd.preparation.relaxation import find_strained, relax_built
 from openmm_neuralmd.preparation.selection import POCKET_A, Parts, select_parts
@@ -124,7 +129,7 @@ def prepare_complex(
     warnings += [f"built peptide {name} is not planar and trans: its place is a guess" for name in strained]
     warnings += _check_built(topology, positions, n_polymer, parts)
     protocol = {
-        "source": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
+        "source": {"file": Path(source).name, "sha256": compute_sha256(source)},
         "ligand_selection": f"{parts.ligand.name}:{parts.ligand.chain}:{parts.ligand.number}",
         **structure.record,
         "alternate_locations": locations,
@@ -156,7 +161,7 @@ def _read_chemistry(name: str, smiles: str | None, sdf: str | Path | None, fetch
     if smiles is not None:
         return read_smiles(smiles), f"SMILES {smiles}"
     if sdf is not None:
-        molecule, chosen = read_sdf(sdf), describe_choice(sdf)
+        molecule, chosen = read_bond_orders(sdf), describe_choice(sdf)
         return molecule, f"SDF {chosen or Path(sdf).name}"
     try:
         return read_component(download_component(name, fetch=fetch)), f"Chemical Component Dictionary {name}"

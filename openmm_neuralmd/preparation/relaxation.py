@@ -25,11 +25,11 @@ _PLANARITY_KJ_PER_MOL = 200.0  # per square radian; steep at cis, where 1 + cos 
 _HANDEDNESS_KJ_PER_MOL = 2000.0  # per square radian
 _IMPROPER_RAD = 0.59  # CA-N-C-CB of L amino acids, mean of PDB 2IWX; of CA-N-C-HA about the negative
 
-AtomKey = tuple[str, str, str, str]  # chain, number, insertion code, atom name
+AtomPlace = tuple[str, str, str, str]  # chain, number, insertion code, atom name
 
 
 def relax_built(
-    topology: Topology, positions: np.ndarray, deposited: Collection[AtomKey], n_polymer: int, *, platform: Platform
+    topology: Topology, positions: np.ndarray, deposited: Collection[AtomPlace], n_polymer: int, *, platform: Platform
 ) -> str | None:
     """Minimise the protein's atoms that were not deposited, in place.
 
@@ -75,7 +75,7 @@ def relax_built(
     return None
 
 
-def find_strained(topology: Topology, positions: np.ndarray, deposited: Collection[AtomKey]) -> list[str]:
+def find_strained(topology: Topology, positions: np.ndarray, deposited: Collection[AtomPlace]) -> list[str]:
     """Built peptide bonds that are still twisted or cis, with their torsion [degrees]."""
     found = []
     for atoms in list_built_peptides(topology, deposited):
@@ -92,7 +92,7 @@ def _compute_torsion(points: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(np.cross(first, second) @ axis / np.linalg.norm(axis), first @ second)))
 
 
-def list_built_peptides(topology: Topology, deposited: Collection[AtomKey]) -> list[tuple[Any, Any, Any, Any]]:
+def list_built_peptides(topology: Topology, deposited: Collection[AtomPlace]) -> list[tuple[Any, Any, Any, Any]]:
     """CA, C, N, CA (CH3 of caps) of each peptide bond whose C or N was built."""
     found = []
     for bond in topology.bonds():
@@ -110,7 +110,7 @@ def list_built_peptides(topology: Topology, deposited: Collection[AtomKey]) -> l
     return found
 
 
-def _build_planarity(topology: Topology, deposited: Collection[AtomKey]) -> mm.CustomTorsionForce:
+def _build_planarity(topology: Topology, deposited: Collection[AtomPlace]) -> mm.CustomTorsionForce:
     """Turns built peptide bonds to trans: Amber's own barrier would keep what PDBFixer left."""
     force = mm.CustomTorsionForce(f"{_PLANARITY_KJ_PER_MOL}*strength*({np.pi}-abs(theta))^2")
     force.addGlobalParameter("strength", 0.0)
@@ -119,7 +119,7 @@ def _build_planarity(topology: Topology, deposited: Collection[AtomKey]) -> mm.C
     return force
 
 
-def _build_handedness(topology: Topology, deposited: Collection[AtomKey]) -> mm.CustomTorsionForce:
+def _build_handedness(topology: Topology, deposited: Collection[AtomPlace]) -> mm.CustomTorsionForce:
     """Turns built residues to L, with their hydrogens."""
     force = mm.CustomTorsionForce(f"{_HANDEDNESS_KJ_PER_MOL}*strength*(theta-sign*{_IMPROPER_RAD})^2")
     force.addGlobalParameter("strength", 0.0)
@@ -133,7 +133,7 @@ def _build_handedness(topology: Topology, deposited: Collection[AtomKey]) -> mm.
     return force
 
 
-def get_key(atom: Any) -> AtomKey:
+def get_key(atom: Any) -> AtomPlace:
     """How an OpenMM atom is told from others, whatever is added around it."""
     residue = atom.residue
     return residue.chain.id, residue.id, residue.insertionCode.strip(), atom.name
