@@ -29,6 +29,6 @@ def integrate_leapfrog(
             kick = timestep * acceleration + timestep**0.5 * noise
         else:
             kick = timestep * dynamics.compute_acceleration(x)
-        v = torch.add(kick, v, alpha=1.0 - dynamics.friction * timestep)
+        v = kick + (1.0 - dynamics.friction * timestep) * v
         x = torch.add(x, v, alpha=timestep)
     return x, v

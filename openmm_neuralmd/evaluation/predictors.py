@@ -5,16 +5,13 @@ A predictor gets the last snapshots of the training part and returns sampled pat
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from openmm_neuralmd.dynamics.samplers import sample_annealed_langevin, step_velocity_verlet
+from openmm_neuralmd.dynamics.propagator import Propagator, propagate
 from openmm_neuralmd.models.export import Model
-from openmm_neuralmd.models.networks.interface import build_protein_structure
 from openmm_neuralmd.molecule.complex import Complex
-from openmm_neuralmd.simulation.replicas import run_replicas
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 Predict = Callable[[np.ndarray, np.ndarray, int, Sequence[int]], np.ndarray]
@@ -39,34 +36,26 @@ class Predictor:
 
 
 def make_model_predictors(model: Model, complex_: Complex, label: str) -> list[Predictor]:
-    """What ``make_model_predictor`` makes, and for VerletMD with a force field's energy a row that moves by it."""
-    predictors = [make_model_predictor(model, complex_, label)]
-    if model.metadata["config"].get("has_force_field"):
-        predict = _make_verlet(model, complex_, by_force_field=True)
-        predictors.append(Predictor(f"{label}, force field's energy", predict, is_random=False))
-    return predictors
-
-
-def make_model_predictor(model: Model, complex_: Complex, label: str) -> Predictor:
-    """Rollout of a model as its kind prescribes: leapfrog with bond projection for NeuralMD, plain for baselines."""
-    if model.kind == "denoising":
-        return Predictor(label, _make_denoising(model, complex_), is_random=True)
-    if model.kind == "verlet":
-        return Predictor(label, _make_verlet(model, complex_), is_random=False)
+    """A row for each propagator that the kind has judged: its own, as the kind prescribes it, and variants."""
     bound = model.bind(complex_)
+    return [
+        Predictor(f"{label}, {variant}" if variant else label, _roll_out(propagator), propagator.is_random)
+        for variant, propagator in bound.list_propagators().items()
+    ]
 
+
+def _roll_out(propagator: Propagator) -> Predict:
     def predict(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        return run_replicas(
-            complex_,
-            bound,
-            n_snapshots=n_snapshots,
-            seeds=seeds,
-            starts=current,
-            velocities=(current - previous) / bound.snapshot_interval,
-            projection=model.kind != "gnn",
-        )
+        history = ANGSTROM_PER_NM * torch.from_numpy(np.stack([previous, current], axis=1))
+        paths = []
+        with torch.inference_mode():
+            for k in range(0, len(history), _BATCH):
+                batch = slice(k, k + _BATCH)
+                path, _ = propagate(propagator, propagator.start(history[batch], seeds[batch]), n_snapshots)
+                paths.append(NM_PER_ANGSTROM * path.numpy())
+        return np.concatenate(paths, axis=1)
 
-    return Predictor(label, predict, is_random=bound.n_noise > 0)
+    return predict
 
 
 def make_frozen_predictor() -> Predictor:
@@ -98,54 +87,3 @@ def make_trivial_predictors(training: np.ndarray) -> list[Predictor]:
         Predictor("mean structure", average, is_random=False),
         Predictor("harmonic noise", vibrate, is_random=True),
     ]
-
-
-def _prepare(model: Model, complex_: Complex) -> tuple[Any, Any, Any]:
-    net = model.restore_network()
-    structure = build_protein_structure(complex_, pocket_cutoff=float(model.metadata["config"]["pocket_cutoff"]))
-    with torch.no_grad():
-        return net, model.build_graph(complex_), net.embed_protein(structure)  # type: ignore[operator]
-
-
-def _make_denoising(model: Model, complex_: Complex) -> Predict:
-    net, graph, protein = _prepare(model, complex_)
-
-    def compute_score(x: torch.Tensor, level: float) -> torch.Tensor:
-        return torch.cat([net.compute_score(part, level, graph, protein) for part in x.split(_BATCH)])
-
-    def predict(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        generator = torch.Generator().manual_seed(int(seeds[0]) % 2**63)
-        x = torch.from_numpy(current * ANGSTROM_PER_NM).float()
-        path = []
-        with torch.inference_mode():
-            for _ in range(n_snapshots):
-                x = sample_annealed_langevin(compute_score, x, net.levels, generator)
-                path.append(x.double().numpy() * NM_PER_ANGSTROM)
-        return np.stack(path)
-
-    return predict
-
-
-def _make_verlet(model: Model, complex_: Complex, *, by_force_field: bool = False) -> Predict:
-    net, graph, protein = _prepare(model, complex_)
-
-    def accelerate(x: torch.Tensor) -> torch.Tensor:
-        parts = x.split(_BATCH)
-        if by_force_field:
-            forces = [net.compute_force_field(part, graph, protein)[1] for part in parts]
-        else:
-            forces = [net.compute_force(part, graph, protein) for part in parts]
-        return torch.cat(forces) / graph.masses[:, None]
-
-    def predict(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        x = torch.from_numpy(current * ANGSTROM_PER_NM).float()
-        path = []
-        with torch.no_grad():
-            a = accelerate(x)
-            v = x - torch.from_numpy(previous * ANGSTROM_PER_NM).float() + 0.5 * a
-            for _ in range(n_snapshots):
-                x, v, a = step_velocity_verlet(accelerate, x, v, a, 1.0)
-                path.append(x.double().numpy() * NM_PER_ANGSTROM)
-        return np.stack(path)
-
-    return predict

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openmm as mm
@@ -14,7 +14,7 @@ import torch
 from openmm_neuralmd.dynamics.noise import draw_normals
 from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError, ProjectionError
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, Ligand
 from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
@@ -81,9 +81,9 @@ class LigandComputation:
     last_step = 0
 
     def __init__(
-        self, complex_: Complex, model: BoundModel, *, seed: int, projection: bool, computes_drift: bool = True
+        self, complex_: Complex, model: BoundForce, *, seed: int, projection: bool, computes_drift: bool = True
     ) -> None:
-        self._model: BoundModel | None = model
+        self._model: BoundForce | None = model
         protein, pose = complex_.protein, complex_.ligand.positions
         from_ligand = np.linalg.norm(protein.backbone[:, None, 1] - pose, axis=-1).min(axis=1)
         landmarks = np.argsort(from_ligand, kind="stable")[:_MAX_LANDMARKS]
@@ -219,18 +219,19 @@ class LigandComputation:
         self.last_vibration = vibration[0].to(torch.float64).numpy() / ANGSTROM_PER_NM
         return self.last_vibration
 
-    def _draw(self, model: BoundModel, step: int) -> torch.Tensor:
+    def _draw(self, model: BoundForce, step: int) -> torch.Tensor:
         """Normals of a step and of its vibration, (1, n_noise + 3 n_atoms)."""
         if self._drawn is None or self._drawn[0] != step:
             n = model.n_noise + self.last_vibration.size
             self._drawn = step, draw_normals([self._settings["seed"]], step, n)
         return self._drawn[1]
 
-    def _load(self) -> BoundModel:
+    def _load(self) -> BoundForce:
         """Find, check and bind the model file that a pickled computation names."""
         settings = self._settings
         path = find_model_file(Path(settings["path"]), settings["sha256"])
-        self._model = load_model(path).bind(settings["complex"], dtype=getattr(torch, settings["dtype"]))
+        bound = load_model(path).bind(settings["complex"], dtype=getattr(torch, settings["dtype"]))
+        self._model = cast(BoundForce, bound)
         return self._model
 
     def __getstate__(self) -> dict[str, Any]:
@@ -243,7 +244,7 @@ class LigandComputation:
         self._set_up()
 
 
-def map_velocities(model: BoundModel, positions: np.ndarray, velocities: np.ndarray) -> np.ndarray:
+def map_velocities(model: BoundForce, positions: np.ndarray, velocities: np.ndarray) -> np.ndarray:
     """Velocities to start with [nm/ps] from those at hand, as the model maps them.
 
     Args:

@@ -19,10 +19,10 @@ from openmm import unit
 from openmm_neuralmd.checks import an_instance, check_arguments
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.force_field.movers import MOVERS
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
-from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
+from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_force
 from openmm_neuralmd.simulation.computation import (
     STAGE_PARAMETER,
     TIMESTEP_PARAMETER,
@@ -89,7 +89,7 @@ class NeuralMDForce(mm.PythonForce):
         backend: str = "python",
     ) -> None:
         self.complex = bring_ligand_to_protein(complex_)
-        self.model: BoundModel = bind_model(model, self.complex)
+        self.model: BoundForce = bind_force(model, self.complex)
         self.seed = seed
         self.projection = projection
         self.held: HeldFixed | None = None
@@ -233,7 +233,7 @@ def compute_physical_energy(context: mm.Context) -> unit.Quantity:
     return context.getState(getEnergy=True, groups=groups).getPotentialEnergy()
 
 
-def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
+def choose_backend(backend: str, complex_: Complex, model: BoundForce) -> str:
     """The backend to use, tried on a System of the ligand alone.
 
     "auto" takes the first of pythontorch, torchforce and python that works for the model, and logs why.
@@ -269,7 +269,7 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
     return backend
 
 
-def _probe(backend: str, complex_: Complex, model: BoundModel) -> str:
+def _probe(backend: str, complex_: Complex, model: BoundForce) -> str:
     """What is wrong with a backend, in one line; empty if it gives the model's forces."""
     if backend == "torchforce" and model.n_noise > 0:
         return "Newtonian models only"
@@ -298,7 +298,7 @@ def _probe(backend: str, complex_: Complex, model: BoundModel) -> str:
     return ""
 
 
-def _make_torch_force(model: BoundModel, ligand: Ligand) -> mm.Force:
+def _make_torch_force(model: BoundForce, ligand: Ligand) -> mm.Force:
     import openmmtorch
 
     image = LigandImage(ligand)

@@ -41,7 +41,7 @@ from openmm_neuralmd.io.writers import (
     write_topology,
 )
 from openmm_neuralmd.models.applicability import assess_applicability
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.signals import hold_signals
@@ -305,7 +305,7 @@ def _report(progress: Progress | None, snapshot: int, time_ps: float) -> None:
         progress(snapshot, time_ps)
 
 
-def _find_start(files: RunFiles, complex_: Complex, model: BoundModel, n_snapshots: int, *, resume: bool) -> Checkpoint:
+def _find_start(files: RunFiles, complex_: Complex, model: BoundForce, n_snapshots: int, *, resume: bool) -> Checkpoint:
     """The state to start from; nothing is changed.
 
     Raises:

@@ -145,7 +145,7 @@ def test_replicas_in_parts_are_the_same_paths(bundled, tmp_path, monkeypatch, ki
     paths = []
     for size in (3, 100):
         monkeypatch.setattr(predictors, "_BATCH", size)
-        predict = predictors.make_model_predictor(load_model(tmp_path / "m.pt"), bundled, kind).predict
+        predict = predictors.make_model_predictors(load_model(tmp_path / "m.pt"), bundled, kind)[0].predict
         paths.append(predict(starts, starts, 2, list(range(7))))
     np.testing.assert_allclose(*paths, atol=1e-5)
 

@@ -15,7 +15,7 @@ from openmm_neuralmd.models.networks.interface import (
     ProteinStructure,
     build_ligand_graph,
 )
-from openmm_neuralmd.models.registry import KINDS
+from openmm_neuralmd.models.registry import list_kinds
 from openmm_neuralmd.molecule.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.molecule.constraints import settle
 from openmm_neuralmd.molecule.geometry import build_residue_frames
@@ -46,7 +46,7 @@ def make_law(kind: str) -> contract.Law:
     return law
 
 
-@pytest.fixture(scope="module", params=sorted([*KINDS, *VARIANTS]))
+@pytest.fixture(scope="module", params=sorted([*list_kinds(), *VARIANTS]))
 def law(request: pytest.FixtureRequest) -> contract.Law:
     return make_law(request.param)
 

@@ -1,0 +1,130 @@
+"""DenoisingLD: the score of the ligand's distribution, learned by denoising and sampled at falling noise levels.
+
+A baseline of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, on NeuralMD's own backbone.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from openmm_neuralmd.dynamics.noise import draw_normals
+from openmm_neuralmd.dynamics.propagator import Propagator, begin
+from openmm_neuralmd.dynamics.state import State
+from openmm_neuralmd.models.bound import Binding
+from openmm_neuralmd.models.forms import Record, integer, number
+from openmm_neuralmd.models.kinds.backbone import BACKBONE, BackboneKind
+from openmm_neuralmd.models.kinds.kind import Fault
+from openmm_neuralmd.models.networks.baselines import DenoisingLD
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding, ProteinStructure
+
+_LOWEST, _HIGHEST = 0.03, 0.6  # [A], noise levels where the configuration names none
+
+
+class DenoisingKind(BackboneKind):
+    """Annealed Langevin sampling from the present snapshot, one snapshot an advance."""
+
+    name = "denoising"
+    label = "DenoisingLD"
+    summary = "a baseline: samples of the ligand's distribution near the present snapshot"
+    config_form: ClassVar[Record] = Record(
+        BACKBONE,
+        {
+            "lowest": number(1e-3, 10.0, " A"),
+            "highest": number(1e-3, 10.0, " A"),
+            "n_levels": integer(1, 1000),
+            "n_channels": integer(1, 256),
+        },
+        is_closed=True,
+    )
+    is_random = True
+
+    def build_network(self, config: Mapping[str, Any]) -> nn.Module:
+        """A fresh DenoisingLD."""
+        return DenoisingLD(**{"lowest": _LOWEST, "highest": _HIGHEST, **config})
+
+    def find_config_fault(self, config: Mapping[str, Any]) -> Fault | None:
+        """Noise levels fall."""
+        lowest, highest = config.get("lowest", _LOWEST), config.get("highest", _HIGHEST)
+        return None if lowest < highest else Fault("lowest", lowest, "a noise level below config.highest")
+
+    def compute_loss(
+        self,
+        net: DenoisingLD,
+        window: Tensor,
+        graph: LigandGraph,
+        protein: ProteinEmbedding,
+        generator: torch.Generator,
+        displacement: float,  # noqa: ARG002
+    ) -> Tensor:
+        """Mean squared error of the noise that was added to x_t, levels drawn evenly in their logarithm."""
+        clean = window[:, 1]
+        draw = torch.rand(len(clean), generator=generator, dtype=clean.dtype, device=clean.device)
+        highest, lowest = math.log(net.levels[0]), math.log(net.levels[-1])
+        levels = torch.exp(lowest + (highest - lowest) * draw)
+        noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
+        predicted = net.predict_noise(clean + levels[:, None, None] * noise, levels, graph, protein)
+        return (predicted - noise).square().mean()
+
+    def make_propagator(self, binding: Binding) -> Propagator:
+        """Annealed Langevin sampling."""
+        net: Any = binding.net
+
+        def compute_score(x: Tensor, level: float) -> Tensor:
+            return net.compute_score(x, level, binding.graph, binding.protein)
+
+        return AnnealedLangevin(binding.adapt(compute_score), net.levels)
+
+    def wrap(self, net: nn.Module) -> nn.Module:
+        """The predicted noise."""
+        return OfferedScore(net)
+
+
+class OfferedScore(nn.Module):
+    """What a file of DenoisingLD offers."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, positions: Tensor, levels: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
+        return self.net.predict_noise(positions, levels, graph, protein)
+
+    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
+        return self.net.embed_protein(structure)
+
+
+class AnnealedLangevin:
+    """Samples a smoothed density at falling noise levels, from the present positions blurred at the highest.
+
+    x <- x + (r/2) sigma^2 s(x, sigma) + sqrt(r) sigma z at each level, and x <- x + sigma^2 s at the end, which removes
+    the lowest level's noise; r is 0.3.
+
+    Source: algorithm 1 of Song and Ermon (2019), arXiv:1907.05600, with steps proportional to sigma^2.
+    """
+
+    n_history, is_random = 1, True
+    _STEP_RATIO = 0.3
+
+    def __init__(self, score: Callable[[Tensor, float], Tensor], levels: Sequence[float]) -> None:
+        self._score, self._levels = score, levels
+
+    def start(self, history: Tensor, seeds: Sequence[int]) -> State:
+        return begin(history, seeds)
+
+    def advance(self, state: State) -> tuple[State, Tensor]:
+        x, r = state.positions, self._STEP_RATIO
+        n = x[0].numel()
+        normals = draw_normals(state.seeds, state.step, n * (1 + len(self._levels)), device=x.device).to(x)
+        first, *others = normals.reshape(len(x), -1, *x.shape[1:]).unbind(1)
+        x = x + self._levels[0] * first
+        for level, z in zip(self._levels, others, strict=True):
+            x = x + 0.5 * r * level**2 * self._score(x, level) + r**0.5 * level * z
+        x = x + self._levels[-1] ** 2 * self._score(x, self._levels[-1])
+        return replace(state, positions=x, velocities=x - state.positions, step=state.step + 1), x.unsqueeze(0)
+
+
+KIND = DenoisingKind()
