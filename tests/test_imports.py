@@ -15,7 +15,7 @@ LEVELS = {
     "molecule": 1,
     **dict.fromkeys(("io", "dynamics"), 2),
     **dict.fromkeys(("models", "analysis"), 3),
-    **dict.fromkeys(("data", "force_field"), 4),
+    **dict.fromkeys(("data", "force_field", "testing"), 4),
     "simulation": 5,
     **dict.fromkeys(("preparation", "reference", "training"), 6),
     "evaluation": 7,

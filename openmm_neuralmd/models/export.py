@@ -228,7 +228,7 @@ class Model:
         """
         buffer = io.BytesIO()
         with _quiet():
-            torch.jit.save(_compile(self.restore_network(), self.kind), buffer)
+            torch.jit.save(compile_network(self.restore_network(), self.kind), buffer)
         return buffer.getvalue()
 
     def restore_network(self) -> nn.Module:
@@ -336,7 +336,7 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
     content = io.BytesIO()  # not a file, whose name would be in what is written
     with _quiet():
         text = json.dumps(complete, indent=1)
-        torch.jit.save(_compile(single, complete["kind"]), content, _extra_files={METADATA_FILE: text})
+        torch.jit.save(compile_network(single, complete["kind"]), content, _extra_files={METADATA_FILE: text})
     write_atomically(Path(path), content.getvalue())
 
 
@@ -376,12 +376,13 @@ def check_exportable(net: nn.Module, kind: str) -> None:
         ModelContractError: If TorchScript cannot compile it.
     """
     try:
-        _compile(net, kind)
+        compile_network(net, kind)
     except Exception as error:  # torch.jit raises many kinds
         raise ModelContractError(f"a {kind} network cannot be compiled: {describe_error(error)}") from error
 
 
-def _compile(net: nn.Module, kind: str) -> Any:
+def compile_network(net: nn.Module, kind: str) -> Any:
+    """What TorchScript makes of a network, as model files hold it."""
     wrapped = get_kind(kind).wrap(net.eval())
     for name in get_kind(kind).exported:
         torch.jit.export(getattr(type(wrapped), name))

@@ -57,7 +57,7 @@ def test_every_kind_makes_a_propagator(bound: BoundModel, tiny_complex: Complex)
     assert free.shape == (4, *history[:, 0].shape)
     same = torch.cat([history[:1], history[:1]])
     one, other = run(bound.make_propagator(projection=False), same).unbind(1)
-    assert torch.equal(one, other) is not bound.is_random
+    assert bool((one - other).abs().max() > 1e-6) is bound.is_random
     if not bound.is_force:  # snapshots of forces show their vibration
         whole = run(bound.make_propagator(projection=True), history)
         first, second = tiny_complex.ligand.bonds.T

@@ -69,6 +69,17 @@ class BindingNetKind(BackboneKind):
         """A fresh BindingNet, with noise or without."""
         return self.network(**{**config, "stochastic": self.is_random})
 
+    def compute_law(
+        self, net: Any, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> tuple[Tensor, Tensor]:
+        """The force with the map of a velocity, here the distance from the centre; noise and vibration."""
+        force, fields = net.compute_force_and_fields(positions, graph, protein)
+        velocity = net.map_velocities(positions, positions - positions.mean(1, keepdim=True), graph)
+        covariance = fields @ fields.transpose(1, 2)
+        if self.is_random:
+            covariance = covariance + net.vibration.compute_covariance(positions, graph)
+        return force + velocity, covariance
+
     def wrap(self, net: nn.Module) -> nn.Module:
         """Its methods."""
         return OfferedForce(net)

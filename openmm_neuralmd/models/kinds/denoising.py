@@ -21,6 +21,7 @@ from openmm_neuralmd.models.kinds.kind import Fault
 from openmm_neuralmd.models.networks.baselines import DenoisingLD
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding, ProteinStructure
 
+_LAW_LEVEL = 0.2  # [A]
 _LOWEST, _HIGHEST = 0.03, 0.6  # [A], noise levels where the configuration names none
 
 
@@ -77,6 +78,15 @@ class DenoisingKind(BackboneKind):
             return net.compute_score(x, level, binding.graph, binding.protein)
 
         return AnnealedLangevin(binding.adapt(compute_score), net.levels)
+
+    def compute_law(
+        self, net: Any, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> tuple[Tensor, Tensor]:
+        """The score at a level within those sampled."""
+        n_replicas, n_atoms, _ = positions.shape
+        return net.compute_score(positions, _LAW_LEVEL, graph, protein), positions.new_zeros(
+            n_replicas, 3 * n_atoms, 3 * n_atoms
+        )
 
     def wrap(self, net: nn.Module) -> nn.Module:
         """The predicted noise."""

@@ -41,6 +41,7 @@ class Kind:
         is_force: Whether its bound model gives a force that OpenMM's integrator programs step; else displacements.
         is_random: Whether its paths depend on a seed.
         keeps_shape: Whether its rollouts, as it is defined, bring bonds back after each step.
+        is_achiral: Whether its law is the same for a complex and its mirror image.
         exported: Methods that a model file offers besides ``forward``, of what ``wrap`` gives.
     """
 
@@ -55,6 +56,7 @@ class Kind:
     is_force: ClassVar[bool] = False
     is_random: ClassVar[bool] = False
     keeps_shape: ClassVar[bool] = False
+    is_achiral: ClassVar[bool] = False
     exported: ClassVar[tuple[str, ...]] = ("embed_protein",)
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
@@ -80,6 +82,17 @@ class Kind:
             displacement: Largest strength of displaced inputs, see ``losses.perturbation``.
         """
         raise NotImplementedError
+
+    def compute_law(
+        self, net: Any, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> tuple[Tensor, Tensor]:
+        """What decides how a snapshot moves, as ``testing`` checks it; what ``forward`` gives if nothing else is said.
+
+        Returns:
+            Vectors, (R, N, 3), and the covariance of the noise, (R, 3N, 3N).
+        """
+        n_replicas, n_atoms, _ = positions.shape
+        return net(positions, graph, protein), positions.new_zeros(n_replicas, 3 * n_atoms, 3 * n_atoms)
 
     def make_propagator(self, binding: Binding) -> Propagator:
         """What advances replicas, without projection, for kinds that are no force."""

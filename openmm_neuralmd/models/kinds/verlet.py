@@ -92,6 +92,13 @@ class VerletKind(BackboneKind):
 
         return VelocityVerlet(binding.adapt(compute_acceleration))
 
+    def compute_law(
+        self, net: Any, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
+    ) -> tuple[Tensor, Tensor]:
+        """The force."""
+        n_replicas, n_atoms, _ = positions.shape
+        return net.compute_force(positions, graph, protein), positions.new_zeros(n_replicas, 3 * n_atoms, 3 * n_atoms)
+
     def wrap(self, net: nn.Module) -> nn.Module:
         """The energy."""
         return OfferedEnergy(net)
