@@ -34,6 +34,7 @@ from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError
 from openmm_neuralmd.evaluation.evaluate import evaluate, evaluate_complexes
 from openmm_neuralmd.evaluation.table import Evaluation
@@ -46,7 +47,6 @@ from openmm_neuralmd.preparation.prepare import prepare_complex
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import build_system, load_system
 from openmm_neuralmd.simulation.benchmark import measure
-from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import make_double, make_topology

@@ -41,6 +41,7 @@ class ProjectedPropagator:
     def advance(self, state: State) -> tuple[State, Tensor]:
         """Projected snapshots, and the state after the last of them."""
         following, shown = self._propagator.advance(state)
+        following = following.fail_non_finite()
         shows_all = torch.equal(shown[-1], following.positions)
         made = shown if shows_all else torch.cat([shown, following.positions.unsqueeze(0)])
         found = self._project(made.flatten(0, 1))

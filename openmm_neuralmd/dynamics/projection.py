@@ -29,11 +29,11 @@ from openmm_neuralmd.molecule.complex import Ligand
 from openmm_neuralmd.molecule.shape import Shape, build_shape
 
 TOLERANCE_NM = 1e-5
-_MAX_ITERATIONS = 50
-_MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
-_DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
-_FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
-_PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
+MAX_ITERATIONS = 50
+MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
+DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
+FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
+PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
 _PATH_STEP_NM = 0.02  # first increment of the guided path
 _LONGEST_PATH_NM = 5.0  # of an atom beyond the ligand's own size; farther away the run has broken
 _MAX_HALVINGS = 5
@@ -59,6 +59,8 @@ class BondProjection:
         self._masses = np.asarray(ligand.masses, dtype=np.float64)
         self._scale = np.repeat(np.sqrt(self._masses.mean() / self._masses), 3)  # M^-1/2
         self._scales = np.outer(self._scale, self._scale)
+        size = np.linalg.norm(self._geometry - self._geometry.mean(axis=0), axis=-1).max()
+        self.farthest = _LONGEST_PATH_NM + float(size)  # of an atom from the ligand's middle [nm]
 
     def project(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Move each replica to positions in shape: to ``tolerance``, and 1-3 distances across lines to 7e-5 nm.
@@ -113,10 +115,9 @@ class BondProjection:
 
     def _find_hopeless(self, batch: np.ndarray) -> dict[int, NeuralMDError]:
         """Far from the shape lie errors of rounding, of overflow, and runs that have broken."""
-        allowed = _LONGEST_PATH_NM + np.linalg.norm(self._geometry - self._geometry.mean(axis=0), axis=-1).max()
         found = np.abs(batch - np.median(batch, axis=1, keepdims=True)).max(axis=(1, 2))
         errors: dict[int, NeuralMDError] = {}
-        for k in np.flatnonzero(~(found <= allowed)).tolist():
+        for k in np.flatnonzero(~(found <= self.farthest)).tolist():
             if np.isfinite(batch[k]).all():
                 errors[k] = ProjectionError(
                     f"bonds cannot be brought back: an atom is {found[k]:.3g} nm from the ligand's middle: the force "
@@ -139,14 +140,14 @@ class BondProjection:
         slopes: list[Any] = [None] * len(x)  # M^-1/2 J^T
         factors: list[Any] = [None] * len(x)
         active = np.arange(len(x))
-        for count in range(_MAX_ITERATIONS + 1):
+        for count in range(MAX_ITERATIONS + 1):
             errors, units, normals = self._shape.measure(x[active])
             before, largest[active] = largest[active], np.abs(errors).max(axis=1)
             is_open = ~(largest[active] <= self.tolerance)  # NaN is open, too
             active, errors = active[is_open], errors[is_open]
-            if len(active) == 0 or count == _MAX_ITERATIONS:
+            if len(active) == 0 or count == MAX_ITERATIONS:
                 break
-            is_stale = largest[active] > _FAST * before[is_open]
+            is_stale = largest[active] > FAST * before[is_open]
             stale = np.flatnonzero(is_open)[is_stale]
             if len(stale):
                 gradients = self._shape.build_gradients(units[stale], normals[stale])
@@ -155,7 +156,7 @@ class BondProjection:
             move = np.array([dpotrs(factors[k], slopes[k] @ e)[0] for k, e in zip(active, errors, strict=True)])
             move = (move * self._scale).reshape(len(active), -1, 3)
             longest = np.sqrt((move * move).sum(axis=-1)).max(axis=-1)
-            x[active] -= move * np.minimum(1.0, _MAX_MOVE_NM / np.maximum(longest, 1e-12))[:, None, None]
+            x[active] -= move * np.minimum(1.0, MAX_MOVE_NM / np.maximum(longest, 1e-12))[:, None, None]
             iterations[active] += 1
         converged = np.ones(len(x), dtype=bool)
         converged[active] = False
@@ -167,7 +168,7 @@ class BondProjection:
         # torch's product, because numpy's has threads of its own, which would wait for torch's
         matrix = (torch.from_numpy(transposed) @ torch.from_numpy(jacobian)).numpy() * self._scales
         diagonal = np.arange(len(self._scale))
-        matrix[:, diagonal, diagonal] += _DAMPING_PER_NM * np.sqrt((errors * errors).mean(axis=-1))[:, None]
+        matrix[:, diagonal, diagonal] += DAMPING_PER_NM * np.sqrt((errors * errors).mean(axis=-1))[:, None]
         return transposed * self._scale[:, None], [dpotrf(m)[0] for m in matrix]
 
     def _follow_path(self, target: np.ndarray) -> tuple[np.ndarray, int]:
@@ -228,7 +229,7 @@ class _ShapeArrays:
         normals = normals.reshape(len(positions), 3, -1, 3) / self._areas
         height = np.einsum("rqc,rqc->rq", arm, normals[:, 0])
         line = (positions[:, self._lines] * self._line_weights).sum(axis=2)
-        line *= np.maximum(0.0, 1.0 - _PLAY_NM / np.maximum(np.sqrt((line * line).sum(axis=-1)), 1e-12))[..., None]
+        line *= np.maximum(0.0, 1.0 - PLAY_NM / np.maximum(np.sqrt((line * line).sum(axis=-1)), 1e-12))[..., None]
         errors = np.concatenate([length - self._distances, height - self._heights, line.reshape(len(line), -1)], axis=1)
         return errors, apart / length[..., None], normals
 

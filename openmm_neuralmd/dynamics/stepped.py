@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from openmm_neuralmd.checks import check_scheme
@@ -21,7 +20,7 @@ from openmm_neuralmd.dynamics.ode import integrate_ode
 from openmm_neuralmd.dynamics.propagator import begin
 from openmm_neuralmd.dynamics.sde import integrate_sde
 from openmm_neuralmd.dynamics.state import State
-from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError
+from openmm_neuralmd.errors import NeuralMDError
 
 
 class Solver(Protocol):
@@ -107,20 +106,21 @@ class Stepped:
             state, normals = self.step(state)
         shown = state.positions
         if self._vibrate is not None and normals is not None:
-            shown = shown + self._vibrate(shown, normals)
+            shown = shown + self._vibrate(state.fill().positions, normals)
         return state, shown.unsqueeze(0)
 
     def step(self, state: State) -> tuple[State, Tensor]:
         """One step, and the normals of its vibration, (n_replicas, 3 n_atoms), or none."""
         n_noise, h = self.dynamics.n_noise, self.timestep
         n_vibration = 0 if self._vibrate is None else state.positions[0].numel()
+        state = state.fill()
         drawn = self._draw(state, n_noise + n_vibration).to(state.positions)
         increments, normals = drawn.split([n_noise, n_vibration], dim=1)
         x, v = self._solve(
             self.dynamics, state.positions, state.velocities, timestep=h, increments=increments.unsqueeze(0)
         )
         state = replace(state, positions=x, velocities=v, step=state.step + 1)
-        state = state.fail(_find_broken(state))
+        state = state.fail_non_finite("use more steps per snapshot")
         if self._project is not None:
             projected = self._project(state.positions)
             v = state.velocities + (projected.positions - state.positions) / h
@@ -131,16 +131,6 @@ class Stepped:
 
 def _draw_counted(state: State, n: int) -> Tensor:
     return draw_normals(state.seeds, state.step, n, device=state.positions.device)
-
-
-def _find_broken(state: State) -> dict[int, NeuralMDError]:
-    """Replicas that are newly NaN or infinite."""
-    is_finite = torch.isfinite(state.positions).flatten(1).all(1)
-    if bool(is_finite.all()):
-        return {}
-    known = {failure.replica for failure in state.failures}
-    error = NonFiniteStateError(f"step {state.step}: positions are NaN or infinite; use more steps per snapshot")
-    return {k: error for k in torch.nonzero(~is_finite).flatten().tolist() if k not in known}
 
 
 def _name_step(errors: Mapping[int, NeuralMDError], state: State) -> dict[int, NeuralMDError]:

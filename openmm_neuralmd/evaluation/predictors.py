@@ -1,70 +1,48 @@
 """Predictions of what comes after the training part: every kind of model, and what needs no model at all.
 
-A predictor gets the last snapshots of the training part and returns sampled paths. It sees nothing later.
+A predictor goes on from the last two snapshots of the training part and sees nothing later.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from openmm_neuralmd.dynamics.propagator import Propagator, propagate
+from openmm_neuralmd.dynamics.propagator import Propagator
+from openmm_neuralmd.dynamics.trivial import Frozen, HarmonicNoise
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex
-from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
-Predict = Callable[[np.ndarray, np.ndarray, int, Sequence[int]], np.ndarray]
-_BATCH = 16  # replicas evaluated at once: 640 do not fit the processor's caches, and cost twice as much each
 _SHRINKAGE = 0.05  # of the harmonic baseline's covariance towards its diagonal: fewer frames than coordinates
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A row of the table.
-
-    Attributes:
-        label: Its name.
-        predict: previous, current [nm] (n, n_atoms, 3), number of snapshots, one seed for each of the n starts ->
-            positions [nm], (n_snapshots, n, n_atoms, 3).
-        is_random: Whether the seed matters.
-    """
+    """A row of the table: its name, and what advances its paths."""
 
     label: str
-    predict: Predict
-    is_random: bool
+    propagator: Propagator
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the seed matters."""
+        return self.propagator.is_random
 
 
 def make_model_predictors(model: Model, complex_: Complex, label: str) -> list[Predictor]:
     """A row for each propagator that the kind has judged: its own, as the kind prescribes it, and variants."""
-    bound = model.bind(complex_)
+    propagators = model.bind(complex_).list_propagators()
     return [
-        Predictor(f"{label}, {variant}" if variant else label, _roll_out(propagator), propagator.is_random)
-        for variant, propagator in bound.list_propagators().items()
+        Predictor(f"{label}, {variant}" if variant else label, propagator)
+        for variant, propagator in propagators.items()
     ]
 
 
-def _roll_out(propagator: Propagator) -> Predict:
-    def predict(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        history = ANGSTROM_PER_NM * torch.from_numpy(np.stack([previous, current], axis=1))
-        paths = []
-        with torch.inference_mode():
-            for k in range(0, len(history), _BATCH):
-                batch = slice(k, k + _BATCH)
-                path, _ = propagate(propagator, propagator.start(history[batch], seeds[batch]), n_snapshots)
-                paths.append(NM_PER_ANGSTROM * path.numpy())
-        return np.concatenate(paths, axis=1)
-
-    return predict
-
-
-def make_frozen_predictor() -> Predictor:
-    """The last pose before the test part, for ever."""
-
-    def freeze(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        return np.broadcast_to(current[-1], (n_snapshots, *current.shape))
-
-    return Predictor("frozen ligand", freeze, is_random=False)
+def make_frozen_predictor(history: np.ndarray) -> Predictor:
+    """The last pose before the test part for ever, from snapshots [nm], (n_snapshots, n_atoms, 3)."""
+    return Predictor("frozen ligand", Frozen(_convert(history[-1])))
 
 
 def make_trivial_predictors(training: np.ndarray) -> list[Predictor]:
@@ -74,16 +52,12 @@ def make_trivial_predictors(training: np.ndarray) -> list[Predictor]:
     covariance = deviations.T @ deviations / len(training)
     covariance = (1.0 - _SHRINKAGE) * covariance + _SHRINKAGE * np.diag(np.diag(covariance))
     factor = np.linalg.cholesky(covariance)
-
-    def average(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        return np.broadcast_to(mean, (n_snapshots, *current.shape))
-
-    def vibrate(previous: np.ndarray, current: np.ndarray, n_snapshots: int, seeds: Sequence[int]) -> np.ndarray:
-        draws = [np.random.default_rng(seed).standard_normal((n_snapshots, len(factor))) for seed in seeds]
-        return mean + (np.stack(draws, axis=1) @ factor.T).reshape(n_snapshots, *current.shape)
-
     return [
-        make_frozen_predictor(),
-        Predictor("mean structure", average, is_random=False),
-        Predictor("harmonic noise", vibrate, is_random=True),
+        make_frozen_predictor(training),
+        Predictor("mean structure", Frozen(_convert(mean))),
+        Predictor("harmonic noise", HarmonicNoise(_convert(mean), _convert(factor))),
     ]
+
+
+def _convert(values: np.ndarray) -> Tensor:
+    return ANGSTROM_PER_NM * torch.from_numpy(np.array(values, dtype=np.float64))

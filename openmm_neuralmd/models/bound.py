@@ -16,18 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.checks import describe
+from openmm_neuralmd.dynamics.batch_projection import Projection
 from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.projected import ProjectedPropagator
-from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.dynamics.propagator import Propagator
-from openmm_neuralmd.dynamics.stepped import Project, Projected, Stepped
+from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding
 from openmm_neuralmd.molecule.complex import Complex, Ligand
-from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 
-class Frozen(NamedTuple):
+class FrozenNetwork(NamedTuple):
     """A compiled force network with its ligand and protein; ``forward`` maps positions from the origin to forces."""
 
     module: Any
@@ -61,7 +60,7 @@ class Binding(Protocol):
     @property
     def protein(self) -> ProteinEmbedding: ...
 
-    def freeze(self) -> Frozen:
+    def freeze(self) -> FrozenNetwork:
         """The network compiled with ligand and protein in it, for kinds whose network is a BindingNet."""
         ...
 
@@ -246,7 +245,7 @@ class BoundPropagator(BoundModel):
                 f"a model of kind {self.kind} is no force and takes no scheme and no steps within a snapshot: "
                 "leave out scheme and steps_per_snapshot"
             )
-        return ProjectedPropagator(self.propagator, make_project(self.ligand)) if projection else self.propagator
+        return ProjectedPropagator(self.propagator, Projection(self.ligand)) if projection else self.propagator
 
     def list_propagators(self) -> dict[str, Propagator]:
         """As of every bound model, and the variants."""
@@ -289,20 +288,9 @@ def make_stepped(
         ),
         scheme=model.scheme if scheme is None else scheme,
         steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
-        project=make_project(model.ligand) if projection else None,
+        project=Projection(model.ligand) if projection else None,
         map_velocities=model.map_velocities,
     )
-
-
-def make_project(ligand: Ligand) -> Project:
-    """What brings a ligand's bonds back, for propagators."""
-    projection = BondProjection(ligand)
-
-    def project(x: Tensor) -> Projected:
-        projected, _, errors = projection.project_each(NM_PER_ANGSTROM * x.double().numpy())
-        return Projected(torch.from_numpy(ANGSTROM_PER_NM * projected).to(x), errors)
-
-    return project
 
 
 def compute_complex_hash(complex_: Complex) -> str:

@@ -25,7 +25,7 @@ from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check
 from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
-from openmm_neuralmd.models.bound import BoundForce, BoundModel, Frozen, compute_complex_hash
+from openmm_neuralmd.models.bound import BoundForce, BoundModel, FrozenNetwork, compute_complex_hash
 from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
 from openmm_neuralmd.models.networks.interface import (
@@ -210,7 +210,7 @@ class Model:
             raise InputError(f"dtype is {dtype!r}; give torch.float32 or torch.float64")
         return get_kind(self.kind).bind(_Binding(self, complex_, dtype))
 
-    def freeze(self, graph: LigandGraph, structure: ProteinStructure, dtype: torch.dtype) -> Frozen:
+    def freeze(self, graph: LigandGraph, structure: ProteinStructure, dtype: torch.dtype) -> FrozenNetwork:
         """The compiled network with a ligand and its embedded protein in it, as ``bound.Binding`` asks."""
         with _quiet():
             exported = torch.jit.load(io.BytesIO(self._compiled)).to(dtype)
@@ -218,7 +218,7 @@ class Model:
             bound = torch.jit.script(_Bound(exported, graph, exported.embed_protein(structure)).eval())
             kept = ["compute_force_and_noise", "compute_vibration", "map_velocities", "count_noise"]
             module = torch.jit.freeze(bound, preserved_attrs=kept)
-            return Frozen(module, module.count_noise(), float(exported.compute_friction()))
+            return FrozenNetwork(module, module.count_noise(), float(exported.compute_friction()))
 
     @cached_property
     def _compiled(self) -> bytes:
@@ -293,7 +293,7 @@ class _Binding:
         with torch.no_grad():
             return self.net.embed_protein(self._structure)  # type: ignore[operator]
 
-    def freeze(self) -> Frozen:
+    def freeze(self) -> FrozenNetwork:
         return self._model.freeze(self.graph, self._structure, self.dtype)
 
     def adapt(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:

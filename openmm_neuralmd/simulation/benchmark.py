@@ -15,6 +15,7 @@ import openmm as mm
 import torch
 
 from openmm_neuralmd.checks import a_count, check_arguments, check_threads
+from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
 from openmm_neuralmd.molecule.complex import load_bundled_complex
@@ -22,7 +23,6 @@ from openmm_neuralmd.options import threads, whole
 from openmm_neuralmd.simulation.arguments import bind_force
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
-from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 

@@ -3,15 +3,9 @@
 A replica alone is that path to 1e-9 A. In a batch single precision rounds differently: of 16 paths of the bundled SDE
 the worst was 8e-6 A from the lone one after 20 snapshots. In double precision (``bind(..., dtype=torch.float64)``) all
 stay below 1e-8 A.
-
-Replicas run in batches, one on each of torch's threads at a time. A batch costs little more than a replica where calls
-dominate, and stays small enough for what it computes to remain in the processor's caches.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,19 +17,14 @@ from openmm_neuralmd.checks import (
     check_count,
     check_finite,
     check_reals,
-    check_threads,
 )
-from openmm_neuralmd.dynamics.propagator import propagate
-from openmm_neuralmd.dynamics.state import Failure
+from openmm_neuralmd.dynamics.ensembles import report_failures, run_ensemble
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex, strip_unit
 from openmm_neuralmd.simulation.arguments import REPLICA_ARGUMENTS, bind_model
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM, compute_velocity_factor
-
-_log = logging.getLogger(__name__)
-_BATCH = 8  # replicas; from 4 to 16 the time differs by a few per cent, with 64 it is half as much again
 
 
 @check_arguments(**REPLICA_ARGUMENTS)
@@ -81,26 +70,11 @@ def run_replicas(
     v = torch.from_numpy(_give_each("velocities", still, shape, unit="nm/ps"))
     history = torch.stack([x - v / compute_velocity_factor(model.snapshot_interval), x], dim=1)
     propagator = model.make_propagator(scheme=scheme, steps_per_snapshot=steps_per_snapshot, projection=projection)
-
-    def run(batch: slice) -> tuple[np.ndarray, tuple[Failure, ...]]:
-        with torch.inference_mode():  # here, because it belongs to a thread
-            path, state = propagate(propagator, propagator.start(history[batch], seeds[batch]), n_snapshots)
-        return NM_PER_ANGSTROM * path.numpy(), state.failures
-
-    n_threads = torch.get_num_threads()
-    size = min(_BATCH, -(-len(seeds) // n_threads))
-    batches = [slice(k, k + size) for k in range(0, len(seeds), size)]
-    if len(batches) == 1:
-        paths = [run(batches[0])]
-    else:
-        with use_threads(1), ThreadPoolExecutor(min(n_threads, len(batches))) as pool:
-            paths = list(pool.map(run, batches))
-    failures = [failure for _, failed in paths for failure in failed]
-    if len(failures) == len(seeds):
-        raise failures[0].error
-    for failure in failures:
-        _log.warning("replica with seed %d broke and is NaN from there on: %s", failure.seed, failure.error)
-    return np.concatenate([path for path, _ in paths], axis=1)
+    ensemble = run_ensemble(propagator, history, seeds, n_snapshots)
+    if len(ensemble.failures) == len(seeds):
+        raise ensemble.failures[0].error
+    report_failures(ensemble)
+    return NM_PER_ANGSTROM * ensemble.path.numpy()
 
 
 def _give_each(name: str, values: Any, shape: tuple[int, ...], *, unit: str) -> np.ndarray:
@@ -110,19 +84,3 @@ def _give_each(name: str, values: Any, shape: tuple[int, ...], *, unit: str) -> 
             f"{name} of shape {array.shape} cannot be used: give numbers [{unit}] of shape {shape}, (seeds, atoms, 3)"
         )
     return np.array(np.broadcast_to(array, shape))
-
-
-@contextmanager
-def use_threads(n_threads: int | None) -> Iterator[None]:
-    """So many threads in torch, and as many as before afterwards; None leaves them.
-
-    Raises:
-        InputError: If it is no such number, or more than this machine can bear.
-    """
-    n_threads = check_threads(n_threads)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(before if n_threads is None else n_threads)
-        yield
-    finally:
-        torch.set_num_threads(before)

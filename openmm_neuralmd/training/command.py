@@ -14,6 +14,7 @@ from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.windows import split_in_time
+from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_plain_file, check_writable
 from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
@@ -24,7 +25,6 @@ from openmm_neuralmd.simulation.force_field_options import (
     add_force_field_options,
     load_force_field,
 )
-from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, compute_labels

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from openmm_neuralmd.dynamics.next_position import NextPosition
 from openmm_neuralmd.dynamics.state import State
 from openmm_neuralmd.models import registry
 from openmm_neuralmd.models.bound import BoundPropagator
-from openmm_neuralmd.models.kinds.gnn import GNNKind, NextPosition
+from openmm_neuralmd.models.kinds.gnn import GNNKind
 from openmm_neuralmd.models.kinds.kind import Kind
 from openmm_neuralmd.models.registry import list_kinds
 from openmm_neuralmd.molecule.complex import load_bundled_complex
@@ -76,7 +77,7 @@ class _Changed:
 
     def make_propagator(self, binding: Any) -> NextPosition:
         inner = super().make_propagator(binding)  # type: ignore[misc]
-        return NextPosition(lambda x: self.change(inner._compute(x)))
+        return NextPosition(lambda x: self.change(inner.displacement(x)))
 
 
 class BatchDependent(_Changed, GNNKind):
@@ -113,7 +114,7 @@ class _Mutating(NextPosition):
 
 class Mutating(GNNKind):
     def make_propagator(self, binding: Any) -> NextPosition:
-        return _Mutating(super().make_propagator(binding)._compute)
+        return _Mutating(super().make_propagator(binding).displacement)
 
 
 class _Loose(BoundPropagator):

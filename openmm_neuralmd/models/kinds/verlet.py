@@ -5,16 +5,14 @@ hand it learns that energy besides, which an evaluation judges in a row of its o
 (docs/decisions/0006-force-field-labels.md).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from openmm_neuralmd.dynamics.propagator import Propagator, begin
-from openmm_neuralmd.dynamics.samplers import step_velocity_verlet
-from openmm_neuralmd.dynamics.state import State
+from openmm_neuralmd.dynamics.propagator import Propagator
+from openmm_neuralmd.dynamics.verlet import VelocityVerlet
 from openmm_neuralmd.models.bound import Binding
 from openmm_neuralmd.models.forms import FLAG, Record
 from openmm_neuralmd.models.kinds.backbone import BACKBONE, BackboneKind
@@ -116,28 +114,6 @@ class OfferedEnergy(nn.Module):
 
     def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
         return self.net.embed_protein(structure)
-
-
-class VelocityVerlet:
-    """Velocity Verlet of an acceleration [A/snapshot^2], one step a snapshot."""
-
-    n_history, is_random = 2, False
-
-    def __init__(self, compute_acceleration: Callable[[Tensor], Tensor]) -> None:
-        self._compute = compute_acceleration
-
-    def start(self, history: Tensor, seeds: Sequence[int]) -> State:
-        """The velocity at the present snapshot, half a step after the difference of the last two."""
-        state = begin(history, seeds)
-        a = self._compute(state.positions)
-        return replace(state, velocities=state.velocities + 0.5 * a, memory={"acceleration": a})
-
-    def advance(self, state: State) -> tuple[State, Tensor]:
-        x, v, a = step_velocity_verlet(
-            self._compute, state.positions, state.velocities, state.memory["acceleration"], 1.0
-        )
-        state = replace(state, positions=x, velocities=v, step=state.step + 1, memory={"acceleration": a})
-        return state, x.unsqueeze(0)
 
 
 KIND = VerletKind()

@@ -85,12 +85,12 @@ class Walk:
         return begin(history, seeds)
 
     def advance(self, state):
-        x = state.positions
+        x = state.fill().positions
         normals = draw_normals(state.seeds, state.step, x[0].numel() + 3, device=x.device).to(x)
         own, whole = normals[:, 3:].reshape(x.shape), normals[:, None, :3]
         moved = self.compute_displacement(x) + self.spreads[0] * own + self.spreads[1] * whole
-        following = x + moved
-        return replace(state, positions=following, velocities=moved, step=state.step + 1), following.unsqueeze(0)
+        state = replace(state, positions=x + moved, velocities=moved, step=state.step + 1).fail_non_finite()
+        return state, state.positions.unsqueeze(0)
 
 
 KIND = WalkKind()
