@@ -18,6 +18,7 @@ from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, Ligand
 from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
+from openmm_neuralmd.simulation.watch import CALLER_PARAMETER, NOBODY, find_watch
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
 
 STAGE_PARAMETER = "neuralmd_stage"
@@ -34,6 +35,11 @@ class Stage(IntEnum):
     ACCELERATION = 1  # F(x)/m + B(x) xi / sqrt(timestep) [nm/ps^2]; independent of the System's masses
     PROJECTION = 2  # displacement [nm] to positions with whole bonds
     VIBRATION = 3  # displacement [nm] of bonds and angles about them
+
+
+def make_parameters(timestep: float) -> dict[str, float]:
+    """The context parameters of the force and their defaults, for a timestep [ps]."""
+    return {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: timestep, CALLER_PARAMETER: NOBODY}
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,6 @@ class LigandComputation:
         last_iterations: Of the last projection.
         last_vibration: Of the last step [nm], (n_atoms, 3); the next step begins by taking it away.
     """
-
-    # on the class, for the integrator's step: OpenMM hands on the message of an exception, no more
-    last_error: BaseException | None = None
-    last_step = 0
 
     def __init__(
         self, complex_: Complex, model: BoundModel, *, seed: int, projection: bool, computes_drift: bool = True
@@ -128,25 +130,28 @@ class LigandComputation:
 
     def __call__(self, state: mm.State, tensor: torch.Tensor | None = None) -> tuple[Any, Any]:
         """Energy 0 and the forces: for PythonForce from the State, as arrays; for PythonTorchForce as tensors."""
+        parameters = dict(state.getParameters())
+        watch = find_watch(parameters)
+        watch.step = state.getStepCount() + 1
         try:
             if tensor is None:
-                return 0.0, self._compute(state, state.getPositions(asNumpy=True)._value)
-            forces = self._compute(state, tensor.detach().to("cpu", torch.float64).numpy())
+                return 0.0, self._compute(state, parameters, state.getPositions(asNumpy=True)._value)
+            forces = self._compute(state, parameters, tensor.detach().to("cpu", torch.float64).numpy())
             return torch.zeros((), dtype=tensor.dtype), torch.from_numpy(forces).to(tensor)
         except BaseException as error:
-            LigandComputation.last_error = error
+            watch.error = error
             raise
 
-    def _compute(self, state: mm.State, positions: np.ndarray) -> np.ndarray:
+    def _compute(self, state: mm.State, parameters: dict[str, float], positions: np.ndarray) -> np.ndarray:
         results = np.zeros_like(positions)
         n_atoms = len(self._masses)
-        results[:n_atoms] = self._compute_ligand(state, positions[:n_atoms], positions[n_atoms:])
+        results[:n_atoms] = self._compute_ligand(state, parameters, positions[:n_atoms], positions[n_atoms:])
         return results
 
-    def _compute_ligand(self, state: mm.State, positions: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def _compute_ligand(
+        self, state: mm.State, parameters: dict[str, float], positions: np.ndarray, landmarks: np.ndarray
+    ) -> np.ndarray:
         step = state.getStepCount()
-        LigandComputation.last_step = step + 1
-        parameters = state.getParameters()
         if not np.isfinite(positions).all():
             raise NonFiniteStateError(
                 f"step {step + 1}: ligand positions are NaN or infinite; the model leaves the range it was trained on "
@@ -221,10 +226,11 @@ class LigandComputation:
 
     def _draw(self, model: BoundModel, step: int) -> torch.Tensor:
         """Normals of a step and of its vibration, (1, n_noise + 3 n_atoms)."""
-        if self._drawn is None or self._drawn[0] != step:
+        drawn = self._drawn  # once: another Context may step in another thread
+        if drawn is None or drawn[0] != step:
             n = model.n_noise + self.last_vibration.size
-            self._drawn = step, draw_normals([self._settings["seed"]], step, n)
-        return self._drawn[1]
+            drawn = self._drawn = step, draw_normals([self._settings["seed"]], step, n)
+        return drawn[1]
 
     def _load(self) -> BoundModel:
         """Find, check and bind the model file that a pickled computation names."""

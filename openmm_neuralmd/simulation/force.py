@@ -23,13 +23,7 @@ from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
-from openmm_neuralmd.simulation.computation import (
-    STAGE_PARAMETER,
-    TIMESTEP_PARAMETER,
-    LigandComputation,
-    Stage,
-    StepSettings,
-)
+from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, make_parameters
 from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
@@ -102,7 +96,7 @@ class NeuralMDForce(mm.PythonForce):
             computes_drift=self.backend != "torchforce",
         )
         default_timestep = self.model.snapshot_interval / self.model.steps_per_snapshot
-        self._parameters = {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: default_timestep}
+        self._parameters = make_parameters(default_timestep)
         super().__init__(self.computation, self._parameters, self.computation.particles)
         self._drift_group: int | None = None
         self._has_integrator = False
@@ -279,7 +273,7 @@ def _probe(backend: str, complex_: Complex, model: BoundModel) -> str:
             force = _make_torch_force(model, ligand)
         else:
             computation = LigandComputation(complex_, model, seed=0, projection=False)
-            parameters = {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: model.snapshot_interval}
+            parameters = make_parameters(model.snapshot_interval)
             force = _make_python_torch_force(computation, parameters, ligand.atom_indices.tolist())
         system = mm.System()
         for _ in range(ligand.n_atoms):

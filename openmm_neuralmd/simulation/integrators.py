@@ -15,9 +15,11 @@ import openmm as mm
 from openmm_neuralmd.checks import MOST_SNAPSHOTS, TAKES_NOISE, an_instance, check_count, check_scheme
 from openmm_neuralmd.dynamics.equation import check_steps_per_snapshot
 from openmm_neuralmd.errors import NonFiniteStateError
-from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
+from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, Stage
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
+from openmm_neuralmd.simulation.watch import CALLER_PARAMETER, NOBODY, watch_steps
 
+_CALLER = "caller"
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
 
 VIBRATION_VARIABLE = "vibration"
@@ -132,6 +134,8 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
         own = f"f{settings.force_group}"
         a = own if settings.computes_drift else f"f{settings.drift_group}/m"
+        self.addGlobalVariable(_CALLER, NOBODY)
+        self.addComputeGlobal(CALLER_PARAMETER, _CALLER)
         self.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
         self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
         vibrates = settings.projection and settings.has_noise
@@ -161,16 +165,18 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             InputError: If the protein is not where it was when the force was made, or ``steps`` is no count.
         """
         steps = check_count("steps", steps, least=0, most=MOST_SNAPSHOTS)
-        LigandComputation.last_error, LigandComputation.last_step = None, 0
-        try:
-            super().step(steps)
-        except mm.OpenMMException as openmm_error:
-            error, LigandComputation.last_error = LigandComputation.last_error, None
-            if error is not None:
-                raise error from None
-            if str(openmm_error) == _NO_MESSAGE:  # Ctrl-C as the callable was being entered or left
-                raise KeyboardInterrupt from None
-            if "NaN" in str(openmm_error):  # some platforms notice before they call the force
-                step = LigandComputation.last_step
-                raise NonFiniteStateError(f"step {step}: {openmm_error}" if step else str(openmm_error)) from None
-            raise
+        with watch_steps() as watch:
+            self.setGlobalVariableByName(_CALLER, watch.number)
+            try:
+                super().step(steps)
+            except mm.OpenMMException as openmm_error:
+                if watch.error is not None:
+                    raise watch.error from None
+                if str(openmm_error) == _NO_MESSAGE:  # Ctrl-C as the callable was being entered or left
+                    raise KeyboardInterrupt from None
+                if "NaN" in str(openmm_error):  # some platforms notice before they call the force
+                    told = f"step {watch.step}: {openmm_error}" if watch.step else str(openmm_error)
+                    raise NonFiniteStateError(told) from None
+                raise
+            finally:
+                self.setGlobalVariableByName(_CALLER, NOBODY)
