@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from rdkit import Chem, rdBase
 
-from openmm_neuralmd.checks import MOST_STEPS_PER_SNAPSHOT, TAKES_NOISE, describe, is_count, is_number, join_noisy
+from openmm_neuralmd.checks import MOST_STEPS_PER_SNAPSHOT, describe, is_count, is_number
+from openmm_neuralmd.dynamics.scheme import find_schemes, join_noisy
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.registry import KINDS, STOCHASTIC_KINDS
 
@@ -183,7 +184,7 @@ _METADATA = Record(
             f"atomic numbers from 1 to {_HEAVIEST_ELEMENT}, at least one, each once, in rising order",
             _has_sorted_elements,
         ),
-        "scheme": _one_of(tuple(TAKES_NOISE)),
+        "scheme": _one_of(tuple(find_schemes())),
         "steps_per_snapshot": _integer(1, MOST_STEPS_PER_SNAPSHOT),
     },
     {"training": _TRAINING, "metrics": _FREE, "versions": _FREE},
@@ -224,7 +225,7 @@ def check_metadata(metadata: Any) -> None:
         _check_version(metadata)
         _check_form(metadata, _METADATA, "")
         _check_config(metadata["kind"], metadata["config"])
-        if metadata["kind"] in STOCHASTIC_KINDS and not TAKES_NOISE[metadata["scheme"]]:
+        if metadata["kind"] in STOCHASTIC_KINDS and not find_schemes()[metadata["scheme"]].takes_noise:
             _complain("scheme", metadata["scheme"], f"a scheme for models with noise ({join_noisy()})")
     except _EntryError as fault:
         raise ModelContractError(f"metadata {fault}; train or export the model again") from None

@@ -7,13 +7,11 @@ A step ends with the bond projection: x <- x + d and v <- v + d/dt, where d lead
 let bonds and angles vibrate, x <- x + u, and the next step begins with x <- x - u: no step feels the vibration.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import openmm as mm
 
-from openmm_neuralmd.checks import MOST_SNAPSHOTS, TAKES_NOISE, an_instance, check_count, check_scheme
+from openmm_neuralmd.checks import MOST_SNAPSHOTS, an_instance, check_count
 from openmm_neuralmd.dynamics.equation import check_steps_per_snapshot
+from openmm_neuralmd.dynamics.scheme import check_scheme, find_schemes
 from openmm_neuralmd.errors import NonFiniteStateError
 from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, Stage
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
@@ -26,83 +24,7 @@ VIBRATION_VARIABLE = "vibration"
 _A_FORCE = an_instance(NeuralMDForce, mm.System, of="the NeuralMDForce, or the System that holds one")
 
 
-def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
-    """Velocity at half steps; 1 evaluation. Newtonian without friction: symplectic, time-reversible, order 2."""
-    program.addComputePerDof("v", f"(1 - friction*dt)*v + dt*{a}")
-    program.addComputePerDof("x", "x + dt*v")
-
-
-def add_euler(program: mm.CustomIntegrator, a: str) -> None:
-    """Explicit Euler, and Euler-Maruyama with noise (Ito); 1 evaluation, order 1 (strong order 1/2 with noise)."""
-    program.addPerDofVariable("k", 0)
-    program.addComputePerDof("k", f"{a} - friction*v")  # before x moves
-    program.addComputePerDof("x", "x + dt*v")
-    program.addComputePerDof("v", "v + dt*k")
-
-
-def add_midpoint(program: mm.CustomIntegrator, a: str) -> None:
-    """Explicit midpoint; 2 evaluations, order 2."""
-    for name in ("x0", "v0"):
-        program.addPerDofVariable(name, 0)
-        program.addComputePerDof(name, name[0])
-    program.addComputePerDof("v", f"v0 + dt/2*({a} - friction*v0)")
-    program.addComputePerDof("x", "x0 + dt/2*v0")
-    # the midpoint's velocity moves x, its acceleration v; v0 is free once both are combined
-    program.addComputePerDof("v0", f"v0 + dt*({a} - friction*v)")
-    program.addComputePerDof("x", "x0 + dt*v")
-    program.addComputePerDof("v", "v0")
-
-
-def add_heun(program: mm.CustomIntegrator, a: str) -> None:
-    """Heun's predictor-corrector (Stratonovich); 2 evaluations, order 2 (strong order 1/2 with general noise)."""
-    for name in ("x0", "v0", "k"):
-        program.addPerDofVariable(name, 0)
-    program.addComputePerDof("x0", "x")
-    program.addComputePerDof("v0", "v")
-    program.addComputePerDof("k", f"{a} - friction*v")
-    program.addComputePerDof("x", "x0 + dt*v0")
-    program.addComputePerDof("v", "v0 + dt*k")
-    program.addComputePerDof("k", f"(k + {a} - friction*v)/2")
-    program.addComputePerDof("x", "x0 + dt*(v0 + v)/2")
-    program.addComputePerDof("v", "v0 + dt*k")
-
-
-def add_rk4(program: mm.CustomIntegrator, a: str) -> None:
-    """Runge-Kutta with Kutta's 3/8 rule, as torchdiffeq's ``rk4``; 4 evaluations, order 4."""
-    for name in ("x0", "v0", "k1", "k2", "k3", "v2", "v3"):
-        program.addPerDofVariable(name, 0)
-    program.addComputePerDof("x0", "x")
-    program.addComputePerDof("v0", "v")
-    program.addComputePerDof("k1", f"{a} - friction*v")
-    program.addComputePerDof("x", "x0 + dt*v0/3")
-    program.addComputePerDof("v2", "v0 + dt*k1/3")
-    program.addComputePerDof("k2", f"{a} - friction*v2")
-    program.addComputePerDof("x", "x0 + dt*(v2 - v0/3)")
-    program.addComputePerDof("v3", "v0 + dt*(k2 - k1/3)")
-    program.addComputePerDof("k3", f"{a} - friction*v3")
-    program.addComputePerDof("x", "x0 + dt*(v0 - v2 + v3)")
-    program.addComputePerDof("v", "v0 + dt*(k1 - k2 + k3)")
-    program.addComputePerDof("k2", f"(k1 + 3*(k2 + k3) + {a} - friction*v)/8")
-    program.addComputePerDof("x", "x0 + dt*(v0 + 3*(v2 + v3) + v)/8")
-    program.addComputePerDof("v", "v0 + dt*k2")
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A scheme's program, and whether it takes models with noise."""
-
-    add_to: Callable[[mm.CustomIntegrator, str], None]
-    takes_noise: bool
-
-
-SCHEMES = {
-    "leapfrog": Scheme(add_leapfrog, takes_noise=TAKES_NOISE["leapfrog"]),
-    "euler": Scheme(add_euler, takes_noise=TAKES_NOISE["euler"]),
-    "midpoint": Scheme(add_midpoint, takes_noise=TAKES_NOISE["midpoint"]),
-    "rk4": Scheme(add_rk4, takes_noise=TAKES_NOISE["rk4"]),
-    "euler_maruyama": Scheme(add_euler, takes_noise=TAKES_NOISE["euler_maruyama"]),
-    "heun": Scheme(add_heun, takes_noise=TAKES_NOISE["heun"]),
-}
+SCHEMES = find_schemes()
 
 
 class NeuralMDIntegrator(mm.CustomIntegrator):
@@ -143,7 +65,7 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             self.addPerDofVariable(VIBRATION_VARIABLE, 0)
             self.addComputePerDof("x", f"x - {VIBRATION_VARIABLE}")
         self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
-        SCHEMES[self.scheme].add_to(self, a)
+        SCHEMES[self.scheme].write_program(self, a)
         if settings.projection:
             self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
             self.addComputePerDof("v", f"v + {own}/dt")  # first: moving x would call for another evaluation
