@@ -24,9 +24,9 @@ A_MODEL = an_instance(
     Model,
     BoundModel,
     of="a model, load_model(...) or load_bundled_model(...)",
-    has=("compute_force", "n_atoms", "snapshot_interval"),
+    has=("make_propagator", "ligand", "snapshot_interval"),
 )
-"""Checker of a model, bound or not; whatever computes forces as ``BoundModel`` does is one."""
+"""Checker of a model, bound or not; whatever makes propagators as ``BoundModel`` does is one."""
 
 FORCE_ARGUMENTS: dict[str, Check] = {
     "complex_": A_COMPLEX,
@@ -68,9 +68,9 @@ def bind_model(model: Model | BoundModel, complex_: Complex) -> BoundModel:
         ModelContractError: If it does not fit the ligand.
     """
     bound = model.bind(complex_) if isinstance(model, Model) else model
-    if bound.n_atoms != complex_.ligand.n_atoms:
+    if bound.ligand.n_atoms != complex_.ligand.n_atoms:
         raise ModelContractError(
-            f"the model is bound to {bound.n_atoms} atoms, ligand {complex_.ligand.name} has "
+            f"the model is bound to {bound.ligand.n_atoms} atoms, ligand {complex_.ligand.name} has "
             f"{complex_.ligand.n_atoms} heavy atoms: bind it to this complex"
         )
     return bound

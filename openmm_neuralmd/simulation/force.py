@@ -1,7 +1,8 @@
 """The learned force as an OpenMM Force: add it to any System in one line.
 
 One ``openmm.PythonForce`` does everything that a coarse step needs, so the whole step stays inside OpenMM. A context
-parameter, set by ``NeuralMDIntegrator``, says what the next evaluation returns; whoever else asks gets the force.
+parameter, set by ``NeuralMDIntegrator``, says what the next evaluation returns; whoever else asks gets the force. A
+model that is no force is added alike: its propagator's displacements come the same way, and its force is zero.
 """
 
 import io
@@ -23,7 +24,7 @@ from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
-from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, make_parameters
+from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, gives_force, make_parameters
 from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
@@ -49,7 +50,7 @@ _N_FORCE_GROUPS = 32
 
 
 class NeuralMDForce(mm.PythonForce):
-    """Learned force on the heavy atoms of one ligand.
+    """Learned force on the heavy atoms of one ligand, or another model that moves them.
 
     ``force.add_to(system)`` prepares the System and adds the force; ``system.addForce(force)`` only adds it. The
     force is not conservative and contributes no energy: ``compute_physical_energy`` reads that of the other forces.
@@ -69,7 +70,7 @@ class NeuralMDForce(mm.PythonForce):
     Raises:
         InputError: If an argument cannot be used, or the backend is unknown or does not work here.
         ModelContractError: If the model does not fit the ligand.
-        NotImplementedError: If the backend cannot evaluate a model with noise.
+        NotImplementedError: If the backend cannot evaluate a model with noise, or one that is no force.
     """
 
     @check_arguments(**FORCE_ARGUMENTS)
@@ -95,8 +96,8 @@ class NeuralMDForce(mm.PythonForce):
             projection=projection,
             computes_drift=self.backend != "torchforce",
         )
-        default_timestep = self.model.snapshot_interval / self.model.steps_per_snapshot
-        self._parameters = make_parameters(default_timestep)
+        steps = self.model.steps_per_snapshot if gives_force(self.model) else 1
+        self._parameters = make_parameters(self.model.snapshot_interval / steps)
         super().__init__(self.computation, self._parameters, self.computation.particles)
         self._drift_group: int | None = None
         self._has_integrator = False
@@ -234,10 +235,10 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
 
     Raises:
         InputError: If the backend is unknown, or does not work here.
-        NotImplementedError: If it cannot evaluate a model with noise.
+        NotImplementedError: If it cannot evaluate a model with noise, or one that is no force.
     """
-    if backend == "python":
-        return backend
+    if backend == "python" or (backend == "auto" and not gives_force(model)):
+        return "python"
     if backend == "auto":
         reasons = []
         for candidate in ("pythontorch", "torchforce"):
@@ -250,6 +251,8 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
         return "python"
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose one of auto, {', '.join(BACKENDS)}")
+    if not gives_force(model):
+        raise NotImplementedError(f"backend {backend!r} evaluates forces, which this model is not: use 'python'")
     if backend == "torchforce" and model.n_noise > 0:
         raise NotImplementedError(
             "backend 'torchforce' evaluates Newtonian models only; this one has noise: use 'python'"

@@ -48,7 +48,8 @@ from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.simulation.arguments import RUN_ARGUMENTS
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.programs import VIBRATION_VARIABLE
 from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
