@@ -383,7 +383,8 @@ def test_threads_beyond_the_machine_are_told_its_cores() -> None:
 
 
 def test_model_bound_to_another_ligand(at: Any) -> None:
-    other = replace(at.double, masses=at.double.masses[:-1])
+    fewer = replace(at.double.ligand, atomic_numbers=at.double.ligand.atomic_numbers[:-1])
+    other = replace(at.double, ligand=fewer)
     for function in (make_force, replicate, run):
         with pytest.raises(NeuralMDError, match=f"bound to {at.n_atoms - 1} atoms"):
             function(at, model=other)
