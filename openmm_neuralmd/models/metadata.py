@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from rdkit import Chem, rdBase
 
-from openmm_neuralmd.checks import MOST_STEPS_PER_SNAPSHOT, TAKES_NOISE, describe, is_count, is_number, join_noisy
+from openmm_neuralmd.checks import MOST_STEPS_PER_SNAPSHOT, describe, is_count, is_number
+from openmm_neuralmd.dynamics.scheme import find_schemes, join_noisy
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.forms import (
     FREE,
@@ -120,7 +121,7 @@ _METADATA = Record(
             f"atomic numbers from 1 to {_HEAVIEST_ELEMENT}, at least one, each once, in rising order",
             _has_sorted_elements,
         ),
-        "scheme": one_of(tuple(TAKES_NOISE)),
+        "scheme": one_of(tuple(find_schemes())),
         "steps_per_snapshot": integer(1, MOST_STEPS_PER_SNAPSHOT),
     },
     {"training": _TRAINING, "metrics": FREE, "versions": FREE},
@@ -162,7 +163,7 @@ def check_metadata(metadata: Any) -> None:
         check_form(metadata, _METADATA, "")
         kind = _find_kind(metadata["kind"])
         _check_config(kind, metadata["config"])
-        if kind.is_force and kind.is_random and not TAKES_NOISE[metadata["scheme"]]:
+        if kind.is_force and kind.is_random and not find_schemes()[metadata["scheme"]].takes_noise:
             complain("scheme", metadata["scheme"], f"a scheme for models with noise ({join_noisy()})")
     except EntryError as fault:
         raise ModelContractError(f"metadata {fault}; train or export the model again") from None

@@ -26,9 +26,9 @@ A_MODEL = an_instance(
     Model,
     BoundModel,
     of="a model, load_model(...) or load_bundled_model(...)",
-    has=("compute_force", "n_atoms", "snapshot_interval"),
+    has=("make_propagator", "ligand", "snapshot_interval"),
 )
-"""Checker of a model, bound or not; whatever computes forces as ``BoundForce`` does is one."""
+"""Checker of a model, bound or not; whatever makes propagators as ``BoundModel`` does is one."""
 
 FORCE_ARGUMENTS: dict[str, Check] = {
     "complex_": A_COMPLEX,
@@ -72,9 +72,9 @@ def bind_model(model: Model | BoundModel, complex_: Complex) -> BoundModel:
     bound = model.bind(complex_) if isinstance(model, Model) else model
     if isinstance(bound, BoundModel):
         bound.check_complex(complex_)
-    elif bound.n_atoms != complex_.ligand.n_atoms:  # whatever computes forces as a bound model does
+    elif bound.ligand.n_atoms != complex_.ligand.n_atoms:  # whatever makes propagators as a bound model does
         raise ModelContractError(
-            f"the model is bound to {bound.n_atoms} atoms, ligand {complex_.ligand.name} has "
+            f"the model is bound to {bound.ligand.n_atoms} atoms, ligand {complex_.ligand.name} has "
             f"{complex_.ligand.n_atoms} heavy atoms: bind it to this complex"
         )
     return bound

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_neuralmd.checks import TAKES_NOISE
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.data.leakage import read_identities
-from openmm_neuralmd.dynamics.stepped import SOLVERS
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models import archive
 from openmm_neuralmd.models.applicability import assess_applicability
@@ -213,7 +212,11 @@ def test_texts_that_are_no_metadata(content: bytes, told: str, model_file: Path,
 
 
 def test_schemes_are_those_of_solvers_and_integrators() -> None:
-    assert set(TAKES_NOISE) == set(SOLVERS) == set(SCHEMES)
+    assert find_schemes() == SCHEMES
+    for scheme in find_schemes().values():
+        kind = "sde" if scheme.takes_noise else "ode"
+        config = {**CONFIG, "stochastic": scheme.takes_noise}
+        check_metadata({**METADATA, "schema_version": 3, "kind": kind, "config": config, "scheme": scheme.name})
 
 
 @pytest.mark.parametrize("kind", list_kinds())

@@ -8,8 +8,8 @@ import pytest
 import torch
 from openmm import Platform
 
-from openmm_neuralmd.dynamics.stepped import SOLVERS
-from openmm_neuralmd.models.bound import BoundForce
+from openmm_neuralmd.dynamics.scheme import find_schemes
+from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
@@ -23,7 +23,7 @@ N_SNAPSHOTS = 20
 
 def run_openmm(
     complex_: Complex,
-    model: BoundForce,
+    model: BoundModel,
     platform: Platform,
     start: np.ndarray,
     velocities: np.ndarray,
@@ -50,7 +50,7 @@ def run_openmm(
 
 
 def test_both_sides_know_the_same_schemes() -> None:
-    assert set(SCHEMES) == set(SOLVERS)
+    assert find_schemes() == SCHEMES
 
 
 @pytest.mark.parametrize("projection", [False, True])
