@@ -11,7 +11,9 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 LEVELS = {
-    **dict.fromkeys(("version", "units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
+    **dict.fromkeys(
+        ("version", "units", "errors", "files", "folders", "signals", "text", "checks", "options", "plugins"), 0
+    ),
     "molecule": 1,
     **dict.fromkeys(("io", "dynamics"), 2),
     **dict.fromkeys(("models", "analysis"), 3),
