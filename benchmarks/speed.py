@@ -24,7 +24,7 @@ import openmm as mm
 import torch
 from openmm.app import Element
 
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce
 from openmm_neuralmd.models.export import load_bundled_model
 from openmm_neuralmd.molecule.complex import Complex, Protein, load_bundled_complex
 from openmm_neuralmd.simulation.computation import LigandComputation
@@ -55,7 +55,7 @@ class Ratio:
     target: str
 
 
-def measure_openmm_overhead(complex_: Complex, model: BoundModel, *, threads: int, repeats: int, clock: str) -> Ratio:
+def measure_openmm_overhead(complex_: Complex, model: BoundForce, *, threads: int, repeats: int, clock: str) -> Ratio:
     """A snapshot through OpenMM against one of the rollout in torch, one replica, bond projection included."""
     context = _create_context(complex_, model, threads)
     inside, outside = _time_in_turns(
@@ -68,7 +68,7 @@ def measure_openmm_overhead(complex_: Complex, model: BoundModel, *, threads: in
 
 
 def measure_replicas(
-    complex_: Complex, model: BoundModel, *, repeats: int, clock: str, n_replicas: int = N_REPLICAS
+    complex_: Complex, model: BoundForce, *, repeats: int, clock: str, n_replicas: int = N_REPLICAS
 ) -> Ratio:
     """A snapshot of one replica alone against one of a replica among many."""
     alone, together = _time_in_turns(
@@ -98,7 +98,7 @@ def measure_protein_size(complex_: Complex, *, repeats: int, clock: str, sizes: 
 
 
 def measure_frozen_atoms(
-    complex_: Complex, model: BoundModel, *, threads: int, repeats: int, clock: str, sizes: tuple[int, int] = N_ATOMS
+    complex_: Complex, model: BoundForce, *, threads: int, repeats: int, clock: str, sizes: tuple[int, int] = N_ATOMS
 ) -> Ratio:
     """A snapshot in a large System against one in a small System: the time from OpenMM's calls to their answers.
 
@@ -158,7 +158,7 @@ def add_atoms(complex_: Complex, n_atoms: int) -> Complex:
     return replace(complex_, topology=topology, positions=np.concatenate([complex_.positions, more]))
 
 
-def _create_context(complex_: Complex, model: BoundModel, threads: int) -> mm.Context:
+def _create_context(complex_: Complex, model: BoundForce, threads: int) -> mm.Context:
     system = build_rigid_system(complex_)
     force = NeuralMDForce(complex_, model)
     force.add_to(system)

@@ -23,15 +23,6 @@ R = TypeVar("R")
 
 MOST_SNAPSHOTS = 2**31 - 1  # a DCD file counts frames with 32 bits
 MOST_STEPS_PER_SNAPSHOT = 100_000  # at 80 ps a snapshot they are shorter than a femtosecond, which MD itself takes
-TAKES_NOISE = {
-    "leapfrog": True,
-    "euler": False,
-    "midpoint": False,
-    "rk4": False,
-    "euler_maruyama": True,
-    "heun": True,
-}
-"""The schemes that solvers and integrators know, and whether each takes models with noise."""
 MOST_THREADS = max(128, 4 * (os.cpu_count() or 1))
 """More than any number that helps, and far less than any threading library refuses."""
 _LONGEST_NAME = 255  # bytes of a file's or folder's name, of every file system in use
@@ -153,22 +144,6 @@ def check_callable(name: str, value: Any) -> Callable[..., Any]:
     if not callable(value):
         raise InputError(f"{name} is {describe(value)}; give a function")
     return value
-
-
-def check_scheme(scheme: Any, *, has_noise: bool) -> str:
-    """The scheme itself; InputError if it is unknown or cannot integrate a model with noise."""
-    if not isinstance(scheme, str) or scheme not in TAKES_NOISE:
-        raise InputError(f"unknown scheme {scheme!r}; choose one of {', '.join(TAKES_NOISE)}")
-    if has_noise and not TAKES_NOISE[scheme]:
-        raise InputError(
-            f"scheme {scheme!r} integrates Newtonian models only, this one has noise; choose one of {join_noisy()}"
-        )
-    return scheme
-
-
-def join_noisy() -> str:
-    """The schemes that take models with noise, for messages."""
-    return ", ".join(name for name, takes_noise in TAKES_NOISE.items() if takes_noise)
 
 
 def check_threads(threads: Any, name: str = "threads") -> int | None:

@@ -11,11 +11,13 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 LEVELS = {
-    **dict.fromkeys(("version", "units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
+    **dict.fromkeys(
+        ("version", "units", "errors", "files", "folders", "signals", "text", "checks", "options", "plugins"), 0
+    ),
     "molecule": 1,
     **dict.fromkeys(("io", "dynamics"), 2),
     **dict.fromkeys(("models", "analysis"), 3),
-    **dict.fromkeys(("data", "force_field"), 4),
+    **dict.fromkeys(("data", "force_field", "testing"), 4),
     "simulation": 5,
     **dict.fromkeys(("preparation", "reference", "training"), 6),
     "evaluation": 7,

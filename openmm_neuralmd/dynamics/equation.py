@@ -16,7 +16,7 @@ class Dynamics:
         compute_acceleration: a(x) [A/snapshot^2] for x [A], both (n_replicas, n_atoms, 3).
         compute_acceleration_and_noise: a(x) and B(x) xi [A/snapshot^1.5], for x and standard normals
             (n_replicas, n_noise).
-        friction: [1/snapshot].
+        friction: [1/snapshot]; a scalar tensor where it is trained.
         n_noise: Independent normals a step; 0 makes the dynamics Newtonian.
         compute_vibration: Displacement [A] from projected positions, for standard normals (n_replicas, 3 n_atoms),
             which snapshots show and steps do not feel; None where nothing vibrates.
@@ -24,7 +24,7 @@ class Dynamics:
 
     compute_acceleration: Callable[[Tensor], Tensor]
     compute_acceleration_and_noise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    friction: float
+    friction: float | Tensor
     n_noise: int
     compute_vibration: Callable[[Tensor, Tensor], Tensor] | None = None
 

@@ -1,44 +1,22 @@
 """The coarse step of a force, once: for one replica or ten thousand, on any device, with gradients or without.
 
-A step follows one of ``SOLVERS`` (theory: "The coarse step"), is projected onto the ligand's shape, x <- P(x), and the
+A step follows a scheme (theory: "The coarse step"), is projected onto the ligand's shape, x <- P(x), and the
 velocity is corrected by what the projection moved, v <- v + (P(x) - x)/h. A snapshot shows x and its vibration, which
 the next step does not feel. OpenMM's programs in ``simulation.integrators`` do the same, operation by operation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 
-from openmm_neuralmd.checks import check_scheme
 from openmm_neuralmd.dynamics.equation import Dynamics, check_steps_per_snapshot
-from openmm_neuralmd.dynamics.leapfrog import integrate_leapfrog
 from openmm_neuralmd.dynamics.noise import draw_normals
-from openmm_neuralmd.dynamics.ode import integrate_ode
 from openmm_neuralmd.dynamics.propagator import begin
-from openmm_neuralmd.dynamics.sde import integrate_sde
+from openmm_neuralmd.dynamics.scheme import check_scheme, find_schemes
 from openmm_neuralmd.dynamics.state import State
 from openmm_neuralmd.errors import NeuralMDError
-
-
-class Solver(Protocol):
-    """State in, state out, one step for each of the increments."""
-
-    def __call__(
-        self, dynamics: Dynamics, positions: Tensor, velocities: Tensor, *, timestep: float, increments: Tensor
-    ) -> tuple[Tensor, Tensor]: ...
-
-
-SOLVERS: dict[str, Solver] = {
-    "leapfrog": integrate_leapfrog,
-    "euler": partial(integrate_ode, method="euler"),
-    "midpoint": partial(integrate_ode, method="midpoint"),
-    "rk4": partial(integrate_ode, method="rk4"),
-    "euler_maruyama": partial(integrate_sde, method="euler"),
-    "heun": partial(integrate_sde, method="heun"),
-}
 
 
 class Projected(NamedTuple):
@@ -58,7 +36,7 @@ class Stepped:
 
     Args:
         dynamics: The equation.
-        scheme: One of ``SOLVERS``.
+        scheme: One of ``find_schemes()``.
         steps_per_snapshot: The timestep h is its inverse.
         project: Brings bonds back; without it nothing vibrates.
         map_velocities: Initial velocities from positions [A] and those at hand [A/snapshot]; the same ones if None.
@@ -84,7 +62,7 @@ class Stepped:
         self.dynamics, self.scheme = dynamics, scheme
         self.steps_per_snapshot = check_steps_per_snapshot(steps_per_snapshot)
         self.timestep = 1.0 / steps_per_snapshot
-        self._solve, self._project, self._map = SOLVERS[scheme], project, map_velocities
+        self._solve, self._project, self._map = find_schemes()[scheme].solve, project, map_velocities
         self._draw = _draw_counted if draw is None else draw
         self._vibrate = None if project is None else dynamics.compute_vibration
 

@@ -30,16 +30,10 @@ from openmm_neuralmd.evaluation.predictors import (
 from openmm_neuralmd.evaluation.scores import COLUMNS, Judge, Score, combine
 from openmm_neuralmd.evaluation.table import Evaluation
 from openmm_neuralmd.models.export import Model
+from openmm_neuralmd.models.registry import get_kind
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
-LABELS = {
-    "ode": "NeuralMD ODE",
-    "sde": "NeuralMD SDE",
-    "gnn": "GNN-MD",
-    "denoising": "DenoisingLD",
-    "verlet": "VerletMD",
-}
 _OWN_COLUMNS = ("RMSF [A]", "autocorr. time [ps]", "bond dev. [A]", "worst bond [A]", "angle dev. [deg]", "clashes")
 Row = dict[str, Any]
 
@@ -80,7 +74,7 @@ def evaluate(
         )
     training, test = trajectory.snapshots[: parts.test], trajectory.snapshots[parts.test :]
     judge = Judge(complex_, test, stride=stride, interval=interval)
-    predictors = [(p, "model") for m in models for p in make_model_predictors(m, complex_, LABELS[m.kind])]
+    predictors = [(p, "model") for m in models for p in make_model_predictors(m, complex_, _label(m))]
     predictors += [(p, "trivial") for p in make_trivial_predictors(training)]
     rows = [_judge_predictor(judge, p, kind, training, seeds, n_samples) for p, kind in predictors]
     own = judge.score(test[None], training.mean(axis=0))
@@ -131,7 +125,7 @@ def evaluate_complexes(
     names = name_complexes([entry.complex for entry in entries])
     for name, entry in tqdm(list(zip(names, entries, strict=True)), unit="complex", disable=None):
         try:
-            predictors = [(p, "model") for m in models for p in make_model_predictors(m, entry.complex, LABELS[m.kind])]
+            predictors = [(p, "model") for m in models for p in make_model_predictors(m, entry.complex, _label(m))]
         except ModelContractError as error:
             left_out[name] = str(error)
             continue
@@ -277,6 +271,10 @@ def _predict(
     return by_sample.flatten(1, 2)[:, :n_test].numpy(), speed
 
 
+def _label(model: Model) -> str:
+    return get_kind(model.kind).label
+
+
 def _find_interval(models: Sequence[Model]) -> float:
     intervals = {float(m.metadata["snapshot_interval"]) for m in models}
     if len(intervals) != 1:
@@ -298,7 +296,7 @@ def _check_not_trained_on(model: Model, trajectory: LigandTrajectory, first: int
 def _describe_sampling(models: Sequence[Model], seeds: Sequence[int], n_samples: int) -> dict[str, str]:
     return {
         "seeds": f"{', '.join(map(str, seeds))}; {n_samples} paths each",
-        "models": ", ".join(f"{LABELS[m.kind]} {m.path.name} ({m.sha256[:12]})" for m in models),
+        "models": ", ".join(f"{_label(m)} {m.path.name} ({m.sha256[:12]})" for m in models),
     }
 
 

@@ -4,18 +4,14 @@ A predictor goes on from the last two snapshots of the training part and sees no
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.dynamics.annealed import AnnealedLangevin
 from openmm_neuralmd.dynamics.propagator import Propagator
 from openmm_neuralmd.dynamics.trivial import Frozen, HarmonicNoise
-from openmm_neuralmd.dynamics.verlet import VelocityVerlet
 from openmm_neuralmd.models.export import Model
-from openmm_neuralmd.models.networks.interface import build_protein_structure
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
@@ -36,12 +32,12 @@ class Predictor:
 
 
 def make_model_predictors(model: Model, complex_: Complex, label: str) -> list[Predictor]:
-    """Rollouts of a model as its kind prescribes, one row each.
-
-    VerletMD with a force field's energy has a row that moves by it, too.
-    """
-    propagators = _make_propagators(model, complex_)
-    return [Predictor(label + ending, propagator) for ending, propagator in propagators.items()]
+    """A row for each propagator that the kind has judged: its own, as the kind prescribes it, and variants."""
+    propagators = model.bind(complex_).list_propagators()
+    return [
+        Predictor(f"{label}, {variant}" if variant else label, propagator)
+        for variant, propagator in propagators.items()
+    ]
 
 
 def make_frozen_predictor(history: np.ndarray) -> Predictor:
@@ -65,35 +61,3 @@ def make_trivial_predictors(training: np.ndarray) -> list[Predictor]:
 
 def _convert(values: np.ndarray) -> Tensor:
     return ANGSTROM_PER_NM * torch.from_numpy(np.array(values, dtype=np.float64))
-
-
-def _make_propagators(model: Model, complex_: Complex) -> dict[str, Propagator]:
-    """By how their labels end: bonds are projected for NeuralMD, baselines move as their papers say."""
-    if model.kind not in ("denoising", "verlet"):
-        return {"": model.bind(complex_).make_propagator(projection=model.kind != "gnn")}
-    net: Any = model.restore_network()
-    structure = build_protein_structure(complex_, pocket_cutoff=float(model.metadata["config"]["pocket_cutoff"]))
-    with torch.no_grad():
-        graph, protein = model.build_graph(complex_), net.embed_protein(structure)
-    if model.kind == "denoising":
-        return {"": _make_annealed(net, graph, protein)}
-    propagators: dict[str, Propagator] = {"": _make_verlet(net.compute_force, graph, protein)}
-    if model.metadata["config"].get("has_force_field"):
-        by_force_field = _make_verlet(lambda *inputs: net.compute_force_field(*inputs)[1], graph, protein)
-        propagators[", force field's energy"] = by_force_field
-    return propagators
-
-
-def _make_annealed(net: Any, graph: Any, protein: Any) -> AnnealedLangevin:
-    def compute_score(x: Tensor, level: float) -> Tensor:
-        return net.compute_score(x.float(), level, graph, protein).to(x)
-
-    return AnnealedLangevin(compute_score, net.levels)
-
-
-def _make_verlet(compute_force: Any, graph: Any, protein: Any) -> VelocityVerlet:
-    def accelerate(x: Tensor) -> Tensor:
-        with torch.inference_mode(mode=False), torch.no_grad():  # a force is a gradient, which inference mode has not
-            return (compute_force(x.float().clone(), graph, protein) / graph.masses[:, None]).to(x)
-
-    return VelocityVerlet(accelerate)

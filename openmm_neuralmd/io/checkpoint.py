@@ -1,13 +1,14 @@
 """The state from which a run goes on: the ligand's positions and velocities, and the step that keys the noise.
 
-All else is rigid or drawn by counter, so nothing of OpenMM's opaque, platform-bound checkpoints is needed.
+All else is rigid or drawn by counter, so nothing of OpenMM's opaque, platform-bound checkpoints is needed. A model that
+is no force adds what its propagator keeps.
 """
 
 import hashlib
 import io
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +36,7 @@ class Checkpoint:
         vibration: Part of the positions that the next step takes away [nm], float64, (n_atoms, 3).
         row: The snapshot's line in the log; empty at the start.
         trajectory_digest, log_digest: Running digests of the frames and rows before this snapshot's own.
+        kept: What the propagator of a model that is no force keeps; empty for a force.
     """
 
     snapshot: int
@@ -45,6 +47,7 @@ class Checkpoint:
     row: str
     trajectory_digest: str = ""
     log_digest: str = ""
+    kept: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Replace the checkpoint file in one go."""
@@ -52,16 +55,19 @@ class Checkpoint:
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write numbers, text and arrays by name, with a digest of all of them, in one go."""
+    """Write numbers, text, arrays and groups of arrays by name, with a digest of all of them, in one go."""
     content = io.BytesIO()
-    arrays = {name: np.asarray(value) for name, value in state.items()}
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in state.items():
+        group = {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
+        arrays.update({k: np.asarray(v) for k, v in group.items()})
     arrays[_DIGEST] = np.asarray(_compute_digest(arrays))
     np.savez(content, **arrays)  # type: ignore[arg-type]
     write_atomically(path, content.getvalue())
 
 
-def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """What ``write_state`` wrote under these names, all as arrays.
+def read_state(path: Path, names: Iterable[str], groups: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """What ``write_state`` wrote under these names and in these groups, all as arrays; in a group as GROUP.NAME.
 
     Raises:
         InputError: If the file is damaged, was edited, or lacks one of them.
@@ -74,7 +80,8 @@ def read_state(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
                     f"{path}: of an earlier openmm_neuralmd, without digests that would show whether the run is whole; "
                     "go on with that version, or start again (--force)"
                 )
-            found = {name: data[name] for name in (*names, _DIGEST)}
+            grouped = [name for name in data.files if name.startswith(tuple(f"{group}." for group in groups))]
+            found = {name: data[name] for name in (*names, *grouped, _DIGEST)}
     except InputError:
         raise
     except Exception as error:  # zipfile's and NumPy's readers raise whatever the damage led to
@@ -99,20 +106,27 @@ def _compute_digest(state: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def read_fields(path: Path, kind: type[State], shapes: Mapping[str, tuple[int, ...]]) -> State:
+def read_fields(
+    path: Path, kind: type[State], shapes: Mapping[str, tuple[int, ...]], groups: tuple[str, ...] = ()
+) -> State:
     """A dataclass of whole numbers, texts and arrays that ``write_state`` wrote, its numbers checked.
 
     Args:
         path: The file.
         kind: The dataclass.
         shapes: Of its arrays, which must be float64 and finite.
+        groups: Its fields that hold numbers or arrays of numbers by name, of any shape; they may be empty.
 
     Raises:
         InputError: If the file is damaged or of something else.
     """
-    found = read_state(path, (f.name for f in fields(kind)))
+    found = read_state(path, (f.name for f in fields(kind) if f.name not in groups), groups)
     values: dict[str, Any] = {}
     for f in fields(kind):
+        if f.name in groups:
+            start = f"{f.name}."
+            values[f.name] = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
+            continue
         array = found[f.name]
         if f.name not in shapes:
             is_right = array.shape == () and array.dtype.kind == ("i" if f.type is int else "U")
@@ -136,4 +150,5 @@ def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
     Raises:
         InputError: If it is damaged or of another ligand.
     """
-    return read_fields(path, Checkpoint, dict.fromkeys(("positions", "velocities", "vibration"), (n_atoms, 3)))
+    shapes = dict.fromkeys(("positions", "velocities", "vibration"), (n_atoms, 3))
+    return read_fields(path, Checkpoint, shapes, ("kept",))

@@ -9,11 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, read_json
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement
+from openmm_neuralmd.io.copy_format import list_copy_formats
 from openmm_neuralmd.io.writers import START_AGAIN, check_csv, check_dcd, count_dcd_frames
 from openmm_neuralmd.signals import Terminated
 
 LOG_COLUMNS = ("snapshot", "time_ps", "ligand_rmsd_nm", "max_bond_deviation_nm", "projection_iterations")
-COPY_FORMATS = ("xtc", "nc", "h5")  # beside the DCD
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class RunFiles:
         return self.folder / "checkpoint"
 
     def get_copy(self, format_: str) -> Path:
-        """The trajectory in another of ``COPY_FORMATS``."""
+        """The trajectory in another of ``list_copy_formats``."""
         return self.trajectory.with_suffix(f".{format_}")
 
     def list_existing(self) -> list[Path]:
         names = (self.topology, self.trajectory, self.log, self.record, self.checkpoint)
-        return [path for path in (*names, *map(self.get_copy, COPY_FORMATS)) if path.exists()]
+        return [path for path in (*names, *map(self.get_copy, list_copy_formats())) if path.exists()]
 
 
 Files = TypeVar("Files", bound=RunFiles)

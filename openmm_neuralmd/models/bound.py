@@ -1,55 +1,172 @@
-"""A model bound to one complex: what a simulation asks of it, and the checks that compiled code leaves out."""
+"""Models bound to one complex: what a simulation or an evaluation asks of them, whatever their kind.
 
+Every bound model makes a propagator. One that is a force besides (``BoundForce``) is stepped by OpenMM's own programs;
+any other (``BoundPropagator``) moves the ligand by the displacements of its propagator.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openmm_neuralmd.checks import describe
 from openmm_neuralmd.dynamics.batch_projection import Projection
 from openmm_neuralmd.dynamics.equation import Dynamics
+from openmm_neuralmd.dynamics.projected import ProjectedPropagator
+from openmm_neuralmd.dynamics.propagator import Propagator
 from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.errors import InputError, ModelContractError
-from openmm_neuralmd.molecule.complex import Ligand
+from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding
+from openmm_neuralmd.molecule.complex import Complex, Ligand
+
+
+class FrozenNetwork(NamedTuple):
+    """A compiled force network with its ligand and protein; ``forward`` maps positions from the origin to forces."""
+
+    module: Any
+    n_noise: int
+    friction: float
+
+
+class Binding(Protocol):
+    """A network and the complex it is bound to: what a kind makes its bound model of.
+
+    Attributes:
+        complex: The complex.
+        net: The network in eval mode and in ``dtype``.
+        graph: The ligand, as the model reads it.
+        protein: The rigid protein, embedded once; its coordinates are from ``origin``.
+        origin: A place in the pocket [A], float64, (3,). Far from zero single precision would round positions: at
+            60 A by 4e-6 A, which bond projections multiply.
+        dtype: What to compute in.
+        facts: What every bound model knows: the fields of ``BoundModel``, by name.
+    """
+
+    complex: Complex
+    graph: LigandGraph
+    origin: Tensor
+    dtype: torch.dtype
+    facts: Mapping[str, Any]
+
+    @property
+    def net(self) -> nn.Module: ...
+
+    @property
+    def protein(self) -> ProteinEmbedding: ...
+
+    def freeze(self) -> FrozenNetwork:
+        """The network compiled with ligand and protein in it, for kinds whose network is a BindingNet."""
+        ...
+
+    def adapt(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """A function of absolute positions [A] in any precision, from one of positions from ``origin`` in ``dtype``.
+
+        Its result, vectors such as a force or a displacement, comes in the precision of the positions.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class BoundModel:
-    """A model bound to one complex; the protein is embedded once, here.
+class BoundModel(ABC):
+    """A model bound to one complex; the protein is embedded once.
 
     Attributes:
+        kind: Its name.
         ligand: What it moves.
-        n_noise: Independent normals a step, 0 for a Newtonian model.
-        friction: gamma [1/snapshot].
         snapshot_interval: [ps].
-        masses: Of the elements [Da], (n_atoms,).
-        scheme, steps_per_snapshot: The defaults the model was trained for.
+        scheme, steps_per_snapshot: The defaults the model was trained for; of forces.
         path, sha256: The model file.
+        complex_sha256: Of the complex, see ``compute_complex_hash``.
         dtype: Of the network and of what it gives; positions, velocities and normals may come in another.
-        module: Frozen TorchScript module; its ``forward`` maps positions from ``origin`` [A], (R, N, 3), to forces.
-        origin: A place in the pocket [A], float64, (3,). Far from zero single precision would round positions: at
-            60 A by 4e-6 A, which bond projections multiply.
+        keeps_shape: Whether its rollouts, as the kind is defined, bring bonds back after each step.
     """
 
+    is_force: ClassVar[bool]
+    """Whether it gives a force that OpenMM's integrator programs step; else it gives displacements."""
+
+    kind: str
     ligand: Ligand
-    n_noise: int
-    friction: float
     snapshot_interval: float
-    masses: Tensor
     scheme: str
     steps_per_snapshot: int
     path: Path
     sha256: str
+    complex_sha256: str
     dtype: torch.dtype
-    module: Any
-    origin: Tensor
+    keeps_shape: bool
 
     @property
     def n_atoms(self) -> int:
         """Ligand heavy atoms."""
         return self.ligand.n_atoms
+
+    @property
+    @abstractmethod
+    def is_random(self) -> bool:
+        """Whether a seed matters."""
+
+    @abstractmethod
+    def make_propagator(
+        self, *, scheme: str | None = None, steps_per_snapshot: int | None = None, projection: bool = True
+    ) -> Propagator:
+        """What advances replicas by this model.
+
+        Args:
+            scheme, steps_per_snapshot: The model's own if None.
+            projection: Whether bonds are brought back after each step.
+
+        Raises:
+            InputError: If the scheme or the number of steps cannot be used.
+        """
+
+    def list_propagators(self) -> dict[str, Propagator]:
+        """What an evaluation judges: its own propagator under an empty name, and variants by what they are called."""
+        return {"": self.make_propagator(projection=self.keeps_shape)}
+
+    def check_complex(self, complex_: Complex) -> None:
+        """Check that it is bound to this complex.
+
+        Raises:
+            ModelContractError: If it is not.
+        """
+        ligand = complex_.ligand
+        if self.n_atoms != ligand.n_atoms:
+            raise ModelContractError(
+                f"the model is bound to {self.n_atoms} atoms, ligand {ligand.name} has {ligand.n_atoms} heavy atoms: "
+                "bind it to this complex"
+            )
+        if self.complex_sha256 != compute_complex_hash(complex_):
+            raise ModelContractError(
+                f"the model is bound to another complex than this one with ligand {ligand.name} (other atoms, pose or "
+                "protein): give the model as load_model gives it, which is bound here, or bind it to this complex"
+            )
+
+
+@dataclass(frozen=True)
+class BoundForce(BoundModel):
+    """A bound model that is a force.
+
+    Attributes:
+        n_noise: Independent normals a step, 0 for a Newtonian model.
+        friction: gamma [1/snapshot].
+        masses: Of the elements [Da], (n_atoms,).
+        module: Frozen TorchScript module; its ``forward`` maps positions from ``origin`` [A], (R, N, 3), to forces.
+        origin: See ``Binding``.
+    """
+
+    is_force = True
+
+    n_noise: int
+    friction: float
+    masses: Tensor
+    module: Any
+    origin: Tensor
 
     @property
     def is_random(self) -> bool:
@@ -96,8 +213,47 @@ class BoundModel:
         return values.to(self.dtype)
 
 
+@dataclass(frozen=True)
+class BoundPropagator(BoundModel):
+    """A bound model that is no force: one snapshot, or a block of them, follows from those before.
+
+    Attributes:
+        propagator: Without projection.
+        variants: Other propagators that an evaluation judges beside it, by name.
+    """
+
+    is_force = False
+
+    propagator: Propagator
+    variants: Mapping[str, Propagator]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a seed matters."""
+        return self.propagator.is_random
+
+    def make_propagator(
+        self, *, scheme: str | None = None, steps_per_snapshot: int | None = None, projection: bool = True
+    ) -> Propagator:
+        """Its propagator; with ``projection`` each snapshot is brought back to the ligand's shape.
+
+        Raises:
+            InputError: If a scheme or a number of steps is given that is not the model's own: it steps no force.
+        """
+        if scheme not in (None, self.scheme) or steps_per_snapshot not in (None, self.steps_per_snapshot):
+            raise InputError(
+                f"a model of kind {self.kind} is no force and takes no scheme and no steps within a snapshot: "
+                "leave out scheme and steps_per_snapshot"
+            )
+        return ProjectedPropagator(self.propagator, Projection(self.ligand)) if projection else self.propagator
+
+    def list_propagators(self) -> dict[str, Propagator]:
+        """As of every bound model, and the variants."""
+        return {**super().list_propagators(), **self.variants}
+
+
 def make_stepped(
-    model: BoundModel,
+    model: BoundForce,
     *,
     scheme: str | None = None,
     steps_per_snapshot: int | None = None,
@@ -135,3 +291,16 @@ def make_stepped(
         project=Projection(model.ligand) if projection else None,
         map_velocities=model.map_velocities,
     )
+
+
+def compute_complex_hash(complex_: Complex) -> str:
+    """SHA-256 of all that binding reads: elements, bonds, pose and geometry of the ligand; residues and backbone."""
+    ligand, protein = complex_.ligand, complex_.protein
+    digest = hashlib.sha256()
+    for array in (
+        *(ligand.atomic_numbers, ligand.bonds, ligand.positions, ligand.geometry),
+        *(protein.residue_types, protein.backbone, protein.is_linked),
+    ):
+        digest.update(f"{array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

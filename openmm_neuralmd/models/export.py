@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,11 +25,9 @@ from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check
 from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce, BoundModel, FrozenNetwork, compute_complex_hash
 from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
-from openmm_neuralmd.models.networks.baselines import DenoisingLD, VerletMD
-from openmm_neuralmd.models.networks.bindingnet import BindingNet
 from openmm_neuralmd.models.networks.interface import (
     LigandGraph,
     ProteinEmbedding,
@@ -37,7 +35,7 @@ from openmm_neuralmd.models.networks.interface import (
     build_ligand_graph,
     build_protein_structure,
 )
-from openmm_neuralmd.models.registry import SIMULATED_KINDS
+from openmm_neuralmd.models.registry import get_kind
 from openmm_neuralmd.models.weights import build_quietly, check_weights
 from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex
 from openmm_neuralmd.molecule.shape import Shape
@@ -46,82 +44,6 @@ from openmm_neuralmd.units import compute_force_factor
 BUNDLED = ("ode", "sde")
 _PREFIX = "net."  # of the network's names in a file
 _PRECISIONS = (torch.float32, torch.float64)
-
-
-class _Exported(nn.Module):
-    """The methods of a network that a model file offers."""
-
-    def __init__(self, net: BindingNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
-        return self.net(positions, graph, protein)
-
-    @torch.jit.export
-    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
-        return self.net.embed_protein(structure)
-
-    @torch.jit.export
-    def compute_force_and_fields(
-        self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding
-    ) -> Tuple[Tensor, Tensor]:
-        return self.net.compute_force_and_fields(positions, graph, protein)
-
-    @torch.jit.export
-    def compute_force_and_noise(
-        self, positions: Tensor, increments: Tensor, graph: LigandGraph, protein: ProteinEmbedding
-    ) -> Tuple[Tensor, Tensor]:
-        return self.net.compute_force_and_noise(positions, increments, graph, protein)
-
-    @torch.jit.export
-    def compute_vibration(self, positions: Tensor, normals: Tensor, graph: LigandGraph) -> Tensor:
-        return self.net.compute_vibration(positions, normals, graph)
-
-    @torch.jit.export
-    def map_velocities(self, positions: Tensor, velocities: Tensor, graph: LigandGraph) -> Tensor:
-        return self.net.map_velocities(positions, velocities, graph)
-
-    @torch.jit.export
-    def count_noise(self, graph: LigandGraph) -> int:
-        return self.net.count_noise(graph)
-
-    @torch.jit.export
-    def compute_friction(self) -> Tensor:
-        return self.net.compute_friction()
-
-
-class _ExportedScore(nn.Module):
-    """What a file of DenoisingLD offers."""
-
-    def __init__(self, net: DenoisingLD) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, positions: Tensor, levels: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
-        return self.net.predict_noise(positions, levels, graph, protein)
-
-    @torch.jit.export
-    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
-        return self.net.embed_protein(structure)
-
-
-class _ExportedEnergy(nn.Module):
-    """What a file of VerletMD offers."""
-
-    def __init__(self, net: VerletMD) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, positions: Tensor, graph: LigandGraph, protein: ProteinEmbedding) -> Tensor:
-        return self.net.compute_energy(positions, graph, protein)
-
-    @torch.jit.export
-    def embed_protein(self, structure: ProteinStructure) -> ProteinEmbedding:
-        return self.net.embed_protein(structure)
-
-
-_WRAPPERS = {"denoising": _ExportedScore, "verlet": _ExportedEnergy}
 
 
 class _Bound(nn.Module):
@@ -274,7 +196,7 @@ class Model:
 
     @check_arguments(complex_=A_COMPLEX)
     def bind(self, complex_: Complex, *, dtype: torch.dtype = torch.float32) -> BoundModel:
-        """Embed the rigid protein once and freeze the network for this ligand.
+        """Embed the rigid protein once, and make of the network what its kind is when bound.
 
         Args:
             complex_: Ligand and protein.
@@ -282,45 +204,21 @@ class Model:
 
         Raises:
             InputError: If an argument cannot be used.
-            ModelContractError: If the model is of a kind without force, or as in ``build_graph``.
+            ModelContractError: As in ``build_graph``.
         """
         if not isinstance(dtype, torch.dtype) or dtype not in _PRECISIONS:
             raise InputError(f"dtype is {dtype!r}; give torch.float32 or torch.float64")
-        if self.kind not in SIMULATED_KINDS:
-            raise ModelContractError(
-                f"{self.path}: a model of kind {self.kind} is a baseline for neuralmd evaluate, not one to simulate "
-                f"with; train one of kind {', '.join(SIMULATED_KINDS)}"
-            )
+        return get_kind(self.kind).bind(_Binding(self, complex_, dtype))
+
+    def freeze(self, graph: LigandGraph, structure: ProteinStructure, dtype: torch.dtype) -> FrozenNetwork:
+        """The compiled network with a ligand and its embedded protein in it, as ``bound.Binding`` asks."""
         with _quiet():
             exported = torch.jit.load(io.BytesIO(self._compiled)).to(dtype)
-        graph = self.build_graph(complex_, dtype)
-        placed = build_protein_structure(
-            complex_, pocket_cutoff=float(self.metadata["config"]["pocket_cutoff"]), dtype=torch.float64
-        )
-        origin = placed.pocket_centroid
-        structure = placed._replace(
-            backbone=(placed.backbone - origin).to(dtype), pocket_centroid=torch.zeros(3, dtype=dtype)
-        )
         with torch.no_grad(), _quiet():
             bound = torch.jit.script(_Bound(exported, graph, exported.embed_protein(structure)).eval())
             kept = ["compute_force_and_noise", "compute_vibration", "map_velocities", "count_noise"]
             module = torch.jit.freeze(bound, preserved_attrs=kept)
-            n_noise = module.count_noise()
-            friction = float(exported.compute_friction())
-        return BoundModel(
-            ligand=complex_.ligand,
-            n_noise=n_noise,
-            friction=friction,
-            snapshot_interval=float(self.metadata["snapshot_interval"]),
-            masses=graph.masses,
-            scheme=str(self.metadata["scheme"]),
-            steps_per_snapshot=int(self.metadata["steps_per_snapshot"]),
-            path=self.path,
-            sha256=self.sha256,
-            dtype=dtype,
-            module=module,
-            origin=origin,
-        )
+            return FrozenNetwork(module, module.count_noise(), float(exported.compute_friction()))
 
     @cached_property
     def _compiled(self) -> bytes:
@@ -330,7 +228,7 @@ class Model:
         """
         buffer = io.BytesIO()
         with _quiet():
-            torch.jit.save(_compile(self.restore_network(), self.kind), buffer)
+            torch.jit.save(compile_network(self.restore_network(), self.kind), buffer)
         return buffer.getvalue()
 
     def restore_network(self) -> nn.Module:
@@ -356,6 +254,54 @@ class Model:
                 f"model was trained on {_join(self.metadata['elements'])} only; train a model that has seen them"
             )
         return graph._replace(elements=torch.tensor([stand_ins.get(z, z) for z in elements])) if stand_ins else graph
+
+
+class _Binding:
+    """See ``bound.Binding``."""
+
+    def __init__(self, model: Model, complex_: Complex, dtype: torch.dtype) -> None:
+        kind, metadata = get_kind(model.kind), model.metadata
+        self.complex, self.dtype = complex_, dtype
+        self.graph = model.build_graph(complex_, dtype)
+        placed = build_protein_structure(
+            complex_, pocket_cutoff=kind.get_pocket_cutoff(metadata["config"]), dtype=torch.float64
+        )
+        self.origin = placed.pocket_centroid
+        self._model = model
+        self._structure = placed._replace(
+            backbone=(placed.backbone - self.origin).to(dtype), pocket_centroid=torch.zeros(3, dtype=dtype)
+        )
+        self.facts: Mapping[str, Any] = {
+            "kind": model.kind,
+            "ligand": complex_.ligand,
+            "snapshot_interval": float(metadata["snapshot_interval"]),
+            "scheme": str(metadata["scheme"]),
+            "steps_per_snapshot": int(metadata["steps_per_snapshot"]),
+            "path": model.path,
+            "sha256": model.sha256,
+            "complex_sha256": compute_complex_hash(complex_),
+            "dtype": dtype,
+            "keeps_shape": kind.keeps_shape,
+        }
+
+    @cached_property
+    def net(self) -> nn.Module:
+        return self._model.restore_network().to(self.dtype).requires_grad_(False)
+
+    @cached_property
+    def protein(self) -> ProteinEmbedding:
+        with torch.no_grad():
+            return self.net.embed_protein(self._structure)  # type: ignore[operator]
+
+    def freeze(self) -> FrozenNetwork:
+        return self._model.freeze(self.graph, self._structure, self.dtype)
+
+    def adapt(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(positions: Tensor, *arguments: Any) -> Tensor:
+            x = (positions - self.origin.to(positions)).to(self.dtype)
+            return function(x, *arguments).to(positions.dtype)
+
+        return call
 
 
 @check_arguments(net=an_instance(nn.Module, of="a network, torch.nn.Module"), path=check_path)
@@ -390,12 +336,12 @@ def export_model(net: nn.Module, metadata: Mapping[str, Any], path: str | Path) 
     content = io.BytesIO()  # not a file, whose name would be in what is written
     with _quiet():
         text = json.dumps(complete, indent=1)
-        torch.jit.save(_compile(single, complete["kind"]), content, _extra_files={METADATA_FILE: text})
+        torch.jit.save(compile_network(single, complete["kind"]), content, _extra_files={METADATA_FILE: text})
     write_atomically(Path(path), content.getvalue())
 
 
 def build_whole_system_module(
-    model: BoundModel, ligand: np.ndarray, tree: Tuple[np.ndarray, np.ndarray, np.ndarray], pose: np.ndarray
+    model: BoundForce, ligand: np.ndarray, tree: Tuple[np.ndarray, np.ndarray, np.ndarray], pose: np.ndarray
 ) -> Any:
     """TorchScript module for OpenMM's TorchForce: all positions in, energy 0 and the force on the ligand out.
 
@@ -430,15 +376,18 @@ def check_exportable(net: nn.Module, kind: str) -> None:
         ModelContractError: If TorchScript cannot compile it.
     """
     try:
-        _compile(net, kind)
+        compile_network(net, kind)
     except Exception as error:  # torch.jit raises many kinds
         raise ModelContractError(f"a {kind} network cannot be compiled: {describe_error(error)}") from error
 
 
-def _compile(net: nn.Module, kind: str) -> Any:
-    wrapper: Any = _WRAPPERS.get(kind, _Exported)
+def compile_network(net: nn.Module, kind: str) -> Any:
+    """What TorchScript makes of a network, as model files hold it."""
+    wrapped = get_kind(kind).wrap(net.eval())
+    for name in get_kind(kind).exported:
+        torch.jit.export(getattr(type(wrapped), name))
     with _quiet():
-        return torch.jit.script(wrapper(net.eval()))
+        return torch.jit.script(wrapped)
 
 
 @check_arguments(path=check_path)

@@ -1,37 +1,62 @@
-"""The kinds of models, by the name that model files and the command line use."""
+"""The kinds of models: those in ``models.kinds``, and what installed packages add.
 
-from collections.abc import Callable, Mapping
+A package adds a kind by an entry point of the group ``openmm_neuralmd.kinds``, whose name is the kind's and whose
+object is a ``Kind``.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from openmm_neuralmd.errors import ModelContractError
-from openmm_neuralmd.models.networks.baselines import GNNMD, DenoisingLD, VerletMD
-from openmm_neuralmd.models.networks.bindingnet import BindingNet
+from openmm_neuralmd.models import kinds
+from openmm_neuralmd.models.kinds.kind import Kind
+from openmm_neuralmd.plugins import Plugins
 
-KINDS: dict[str, Callable[..., nn.Module]] = {
-    "ode": lambda **config: BindingNet(stochastic=False, **config),
-    "sde": lambda **config: BindingNet(stochastic=True, **config),
-    "gnn": lambda **config: GNNMD(stochastic=False, **config),
-    "denoising": DenoisingLD,
-    "verlet": VerletMD,
-}
-SIMULATED_KINDS = ("ode", "sde", "gnn")
-"""Kinds that give a force for leapfrog; the others are sampled otherwise, for evaluation only."""
-STOCHASTIC_KINDS = ("sde",)
-"""Kinds whose steps have noise."""
+
+def list_kinds() -> tuple[str, ...]:
+    """Names of all kinds: those of this package, then others in alphabetical order."""
+    return (*_find_own(), *OTHERS.list_names())
+
+
+def get_kind(name: str) -> Kind:
+    """A kind by its name.
+
+    Raises:
+        ModelContractError: If there is none, two packages offer one of this name, or the package that does is broken.
+    """
+    own = _find_own()
+    if name in own:
+        return own[name]
+    if name not in OTHERS.list_names():
+        raise ModelContractError(f"unknown kind of model {name!r}; known are {', '.join(list_kinds())}")
+    return OTHERS.get(name)
 
 
 def build_network(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """A fresh network of a kind.
 
     Args:
-        kind: One of ``KINDS``.
-        config: Arguments of its ``Backbone``.
+        kind: Its name.
+        config: Arguments of its network, see ``Kind.config_form``.
 
     Raises:
-        ModelContractError: If the kind is unknown.
+        ModelContractError: As in ``get_kind``.
     """
-    if kind not in KINDS:
-        raise ModelContractError(f"unknown kind of model {kind!r}; this package knows {', '.join(KINDS)}")
-    return KINDS[kind](**{key: value for key, value in config.items() if key != "stochastic"})
+    return get_kind(kind).build_network(config)
+
+
+@cache
+def _find_own() -> dict[str, Kind]:
+    """What the modules of ``models.kinds`` name ``KIND``, by its name."""
+    modules = [import_module(f"{kinds.__name__}.{found.name}") for found in pkgutil.iter_modules(kinds.__path__)]
+    found = [module.KIND for module in modules if hasattr(module, "KIND")]
+    return {kind.name: kind for kind in found}
+
+
+OTHERS = Plugins("openmm_neuralmd.kinds", "kind", Kind, _find_own, ModelContractError)
+"""Kinds of other packages."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from openmm_neuralmd.errors import ModelContractError
-from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.models.registry import build_network, get_kind
 
 _SHOWN = 3  # names in a message
 
@@ -27,7 +27,7 @@ def check_weights(weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) ->
     kind, config = metadata["kind"], metadata["config"]
     what = f"its weights are not those of a {kind} network with the config of its metadata"
     n_found = sum(value.numel() for value in weights.values())
-    n_least = config["n_layers"] * config["hidden"] ** 2  # each layer mixes its channels, several times
+    n_least = get_kind(kind).count_least_weights(config)
     if n_found < n_least:  # told before a network of that size is made
         raise ModelContractError(
             f"{what} (it has {n_found} numbers, {n_least} at least were expected); train or export the model again"

@@ -1,5 +1,7 @@
 """What the functions that run a model take: a checker for each argument, by its name."""
 
+from typing import cast
+
 from openmm_neuralmd.checks import (
     MOST_SNAPSHOTS,
     Check,
@@ -16,7 +18,7 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.dynamics.equation import check_steps_per_snapshot
 from openmm_neuralmd.dynamics.noise import check_seed
 from openmm_neuralmd.errors import ModelContractError
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce, BoundModel, BoundPropagator
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex
 
@@ -24,9 +26,9 @@ A_MODEL = an_instance(
     Model,
     BoundModel,
     of="a model, load_model(...) or load_bundled_model(...)",
-    has=("compute_force", "n_atoms", "snapshot_interval"),
+    has=("make_propagator", "ligand", "snapshot_interval"),
 )
-"""Checker of a model, bound or not; whatever computes forces as ``BoundModel`` does is one."""
+"""Checker of a model, bound or not; whatever makes propagators as ``BoundModel`` does is one."""
 
 FORCE_ARGUMENTS: dict[str, Check] = {
     "complex_": A_COMPLEX,
@@ -62,15 +64,29 @@ REPLICA_ARGUMENTS: dict[str, Check] = {
 
 
 def bind_model(model: Model | BoundModel, complex_: Complex) -> BoundModel:
-    """The model itself if it is bound already, to a ligand of as many atoms; else bound to the complex.
+    """The model itself if it is bound to the complex already; else bound to it.
 
     Raises:
-        ModelContractError: If it does not fit the ligand.
+        ModelContractError: If it does not fit the ligand, or is bound to another complex.
     """
     bound = model.bind(complex_) if isinstance(model, Model) else model
-    if bound.n_atoms != complex_.ligand.n_atoms:
+    if isinstance(bound, BoundModel):
+        bound.check_complex(complex_)
+    elif bound.ligand.n_atoms != complex_.ligand.n_atoms:  # whatever makes propagators as a bound model does
         raise ModelContractError(
-            f"the model is bound to {bound.n_atoms} atoms, ligand {complex_.ligand.name} has "
+            f"the model is bound to {bound.ligand.n_atoms} atoms, ligand {complex_.ligand.name} has "
             f"{complex_.ligand.n_atoms} heavy atoms: bind it to this complex"
         )
     return bound
+
+
+def bind_force(model: Model | BoundModel, complex_: Complex) -> BoundForce:
+    """As ``bind_model``, of a kind that is a force.
+
+    Raises:
+        ModelContractError: As there, or if it is none.
+    """
+    bound = bind_model(model, complex_)
+    if isinstance(bound, BoundPropagator):
+        raise ModelContractError(f"{bound.path}: a model of kind {bound.kind} is no force")
+    return cast(BoundForce, bound)

@@ -20,6 +20,7 @@ from openmm_neuralmd.files import check_output_file, write_atomically
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
 from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.options import threads, whole
+from openmm_neuralmd.simulation.arguments import bind_force
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
@@ -53,7 +54,7 @@ def measure(*, threads: int, repeats: int) -> dict[str, Any]:
     rows = []
     for kind in BUNDLED:
         model = load_bundled_model(kind)
-        bound = model.bind(complex_)
+        bound = bind_force(model, complex_)
         x = torch.from_numpy(complex_.ligand.positions * ANGSTROM_PER_NM).to(bound.dtype)[None]
         increments = torch.zeros(1, bound.n_noise, dtype=bound.dtype)
         with torch.inference_mode():

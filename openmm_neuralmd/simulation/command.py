@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.io.directory import COPY_FORMATS, RunFiles
+from openmm_neuralmd.io.copy_format import list_copy_formats
+from openmm_neuralmd.io.directory import RunFiles
 from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
 from openmm_neuralmd.molecule.complex import (
@@ -51,7 +52,8 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="F",
-        help=f"also a copy of the trajectory, written when the run ends: {', '.join(COPY_FORMATS)}; may be given again",
+        help="also a copy of the trajectory, written when the run ends: "
+        f"{', '.join(list_copy_formats())}; may be given again",
     )
     parser.add_argument("--threads", **threads(), default=1, metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--no-projection", action="store_true", help="do not bring bonds back after each step")
@@ -98,7 +100,7 @@ def run_simulate(args: argparse.Namespace) -> None:
 def describe_run(files: RunFiles, held_fixed: str) -> str:
     """What to know after a run: comparison, files, and how to look at them."""
     load = f"load_traj {files.trajectory}, topology, state=1"
-    copies = [path.name for path in map(files.get_copy, COPY_FORMATS) if path.exists()]
+    copies = [path.name for path in map(files.get_copy, list_copy_formats()) if path.exists()]
     return "\n".join(
         [
             summarize_run(files.folder),

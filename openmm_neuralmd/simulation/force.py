@@ -1,14 +1,15 @@
 """The learned force as an OpenMM Force: add it to any System in one line.
 
 One ``openmm.PythonForce`` does everything that a coarse step needs, so the whole step stays inside OpenMM. A context
-parameter, set by ``NeuralMDIntegrator``, says what the next evaluation returns; whoever else asks gets the force.
+parameter, set by ``NeuralMDIntegrator``, says what the next evaluation returns; whoever else asks gets the force. A
+model that is no force is added alike: its propagator's displacements come the same way, and its force is zero.
 """
 
 import io
 import logging
 import pickle
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,18 +20,12 @@ from openmm import unit
 from openmm_neuralmd.checks import an_instance, check_arguments
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.force_field.movers import MOVERS
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
 from openmm_neuralmd.molecule.images import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
-from openmm_neuralmd.simulation.computation import (
-    STAGE_PARAMETER,
-    TIMESTEP_PARAMETER,
-    LigandComputation,
-    Stage,
-    StepSettings,
-)
+from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, gives_force, make_parameters
 from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
@@ -55,7 +50,7 @@ _N_FORCE_GROUPS = 32
 
 
 class NeuralMDForce(mm.PythonForce):
-    """Learned force on the heavy atoms of one ligand.
+    """Learned force on the heavy atoms of one ligand, or another model that moves them.
 
     ``force.add_to(system)`` prepares the System and adds the force; ``system.addForce(force)`` only adds it. The
     force is not conservative and contributes no energy: ``compute_physical_energy`` reads that of the other forces.
@@ -75,7 +70,7 @@ class NeuralMDForce(mm.PythonForce):
     Raises:
         InputError: If an argument cannot be used, or the backend is unknown or does not work here.
         ModelContractError: If the model does not fit the ligand.
-        NotImplementedError: If the backend cannot evaluate a model with noise.
+        NotImplementedError: If the backend cannot evaluate a model with noise, or one that is no force.
     """
 
     @check_arguments(**FORCE_ARGUMENTS)
@@ -101,8 +96,8 @@ class NeuralMDForce(mm.PythonForce):
             projection=projection,
             computes_drift=self.backend != "torchforce",
         )
-        default_timestep = self.model.snapshot_interval / self.model.steps_per_snapshot
-        self._parameters = {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: default_timestep}
+        steps = self.model.steps_per_snapshot if gives_force(self.model) else 1
+        self._parameters = make_parameters(self.model.snapshot_interval / steps)
         super().__init__(self.computation, self._parameters, self.computation.particles)
         self._drift_group: int | None = None
         self._has_integrator = False
@@ -140,7 +135,7 @@ class NeuralMDForce(mm.PythonForce):
         carriers: list[mm.Force] = [self]
         if self.backend == "torchforce":
             ligand = self.complex.ligand
-            carriers.append(_make_torch_force(self.model, ligand))
+            carriers.append(_make_torch_force(cast(BoundForce, self.model), ligand))
             self._drift_group = groups[1]
             for particle, mass in zip(ligand.atom_indices.tolist(), ligand.masses.tolist(), strict=True):
                 system.setParticleMass(particle, mass)  # the force is for the masses of the elements
@@ -240,14 +235,15 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
 
     Raises:
         InputError: If the backend is unknown, or does not work here.
-        NotImplementedError: If it cannot evaluate a model with noise.
+        NotImplementedError: If it cannot evaluate a model with noise, or one that is no force.
     """
-    if backend == "python":
-        return backend
+    if backend == "python" or (backend == "auto" and not gives_force(model)):
+        return "python"
+    force = cast(BoundForce, model)
     if backend == "auto":
         reasons = []
         for candidate in ("pythontorch", "torchforce"):
-            problem = _probe(candidate, complex_, model)
+            problem = _probe(candidate, complex_, force)
             if not problem:
                 _log.info("backend %s", candidate)
                 return candidate
@@ -256,11 +252,13 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
         return "python"
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; choose one of auto, {', '.join(BACKENDS)}")
-    if backend == "torchforce" and model.n_noise > 0:
+    if not gives_force(model):
+        raise NotImplementedError(f"backend {backend!r} evaluates forces, which this model is not: use 'python'")
+    if backend == "torchforce" and force.n_noise > 0:
         raise NotImplementedError(
             "backend 'torchforce' evaluates Newtonian models only; this one has noise: use 'python'"
         )
-    problem = _probe(backend, complex_, model)
+    problem = _probe(backend, complex_, force)
     if problem:
         raise InputError(
             f"backend {backend!r} does not work here ({problem}): install an openmmtorch that matches torch "
@@ -269,7 +267,7 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
     return backend
 
 
-def _probe(backend: str, complex_: Complex, model: BoundModel) -> str:
+def _probe(backend: str, complex_: Complex, model: BoundForce) -> str:
     """What is wrong with a backend, in one line; empty if it gives the model's forces."""
     if backend == "torchforce" and model.n_noise > 0:
         return "Newtonian models only"
@@ -279,7 +277,7 @@ def _probe(backend: str, complex_: Complex, model: BoundModel) -> str:
             force = _make_torch_force(model, ligand)
         else:
             computation = LigandComputation(complex_, model, seed=0, projection=False)
-            parameters = {STAGE_PARAMETER: float(Stage.FORCE), TIMESTEP_PARAMETER: model.snapshot_interval}
+            parameters = make_parameters(model.snapshot_interval)
             force = _make_python_torch_force(computation, parameters, ligand.atom_indices.tolist())
         system = mm.System()
         for _ in range(ligand.n_atoms):
@@ -298,7 +296,7 @@ def _probe(backend: str, complex_: Complex, model: BoundModel) -> str:
     return ""
 
 
-def _make_torch_force(model: BoundModel, ligand: Ligand) -> mm.Force:
+def _make_torch_force(model: BoundForce, ligand: Ligand) -> mm.Force:
     import openmmtorch
 
     image = LigandImage(ligand)

@@ -1,120 +1,48 @@
-"""The coarse step as OpenMM integrators: one scheme, one small function that writes a CustomIntegrator program.
+"""The integrator: steps of the learned force by a scheme, or of any model's propagator, inside OpenMM.
 
-All integrate dx = v dt, dv = (F/m - friction v) dt + B(x) dW, with ``a`` the force group of NeuralMDForce, which
-returns accelerations while a step runs: a = F/m + B(x) xi / sqrt(dt), the same xi at every stage of a step. With it
-deterministic schemes become stochastic ones: Euler is Euler-Maruyama, Heun is Heun's scheme in Stratonovich's sense.
-A step ends with the bond projection: x <- x + d and v <- v + d/dt, where d leads to whole bonds. Models with noise then
-let bonds and angles vibrate, x <- x + u, and the next step begins with x <- x - u: no step feels the vibration.
+The programs are in ``simulation.programs``, the schemes in ``dynamics.schemes``.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import openmm as mm
 
-from openmm_neuralmd.checks import MOST_SNAPSHOTS, TAKES_NOISE, an_instance, check_count, check_scheme
+from openmm_neuralmd.checks import MOST_SNAPSHOTS, an_instance, check_count, check_flag
 from openmm_neuralmd.dynamics.equation import check_steps_per_snapshot
+from openmm_neuralmd.dynamics.scheme import check_scheme, find_schemes
 from openmm_neuralmd.errors import NonFiniteStateError
-from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
+from openmm_neuralmd.simulation.computation import StepSettings, number_scheme
 from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
+from openmm_neuralmd.simulation.programs import CALLER_VARIABLE, write_displacement_program, write_force_program
+from openmm_neuralmd.simulation.watch import NOBODY, watch_steps
 
+SCHEMES = find_schemes()
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
-
-VIBRATION_VARIABLE = "vibration"
 _A_FORCE = an_instance(NeuralMDForce, mm.System, of="the NeuralMDForce, or the System that holds one")
 
 
-def add_leapfrog(program: mm.CustomIntegrator, a: str) -> None:
-    """Velocity at half steps; 1 evaluation. Newtonian without friction: symplectic, time-reversible, order 2."""
-    program.addComputePerDof("v", f"(1 - friction*dt)*v + dt*{a}")
-    program.addComputePerDof("x", "x + dt*v")
-
-
-def add_euler(program: mm.CustomIntegrator, a: str) -> None:
-    """Explicit Euler, and Euler-Maruyama with noise (Ito); 1 evaluation, order 1 (strong order 1/2 with noise)."""
-    program.addPerDofVariable("k", 0)
-    program.addComputePerDof("k", f"{a} - friction*v")  # before x moves
-    program.addComputePerDof("x", "x + dt*v")
-    program.addComputePerDof("v", "v + dt*k")
-
-
-def add_midpoint(program: mm.CustomIntegrator, a: str) -> None:
-    """Explicit midpoint; 2 evaluations, order 2."""
-    for name in ("x0", "v0"):
-        program.addPerDofVariable(name, 0)
-        program.addComputePerDof(name, name[0])
-    program.addComputePerDof("v", f"v0 + dt/2*({a} - friction*v0)")
-    program.addComputePerDof("x", "x0 + dt/2*v0")
-    # the midpoint's velocity moves x, its acceleration v; v0 is free once both are combined
-    program.addComputePerDof("v0", f"v0 + dt*({a} - friction*v)")
-    program.addComputePerDof("x", "x0 + dt*v")
-    program.addComputePerDof("v", "v0")
-
-
-def add_heun(program: mm.CustomIntegrator, a: str) -> None:
-    """Heun's predictor-corrector (Stratonovich); 2 evaluations, order 2 (strong order 1/2 with general noise)."""
-    for name in ("x0", "v0", "k"):
-        program.addPerDofVariable(name, 0)
-    program.addComputePerDof("x0", "x")
-    program.addComputePerDof("v0", "v")
-    program.addComputePerDof("k", f"{a} - friction*v")
-    program.addComputePerDof("x", "x0 + dt*v0")
-    program.addComputePerDof("v", "v0 + dt*k")
-    program.addComputePerDof("k", f"(k + {a} - friction*v)/2")
-    program.addComputePerDof("x", "x0 + dt*(v0 + v)/2")
-    program.addComputePerDof("v", "v0 + dt*k")
-
-
-def add_rk4(program: mm.CustomIntegrator, a: str) -> None:
-    """Runge-Kutta with Kutta's 3/8 rule, as torchdiffeq's ``rk4``; 4 evaluations, order 4."""
-    for name in ("x0", "v0", "k1", "k2", "k3", "v2", "v3"):
-        program.addPerDofVariable(name, 0)
-    program.addComputePerDof("x0", "x")
-    program.addComputePerDof("v0", "v")
-    program.addComputePerDof("k1", f"{a} - friction*v")
-    program.addComputePerDof("x", "x0 + dt*v0/3")
-    program.addComputePerDof("v2", "v0 + dt*k1/3")
-    program.addComputePerDof("k2", f"{a} - friction*v2")
-    program.addComputePerDof("x", "x0 + dt*(v2 - v0/3)")
-    program.addComputePerDof("v3", "v0 + dt*(k2 - k1/3)")
-    program.addComputePerDof("k3", f"{a} - friction*v3")
-    program.addComputePerDof("x", "x0 + dt*(v0 - v2 + v3)")
-    program.addComputePerDof("v", "v0 + dt*(k1 - k2 + k3)")
-    program.addComputePerDof("k2", f"(k1 + 3*(k2 + k3) + {a} - friction*v)/8")
-    program.addComputePerDof("x", "x0 + dt*(v0 + 3*(v2 + v3) + v)/8")
-    program.addComputePerDof("v", "v0 + dt*k2")
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A scheme's program, and whether it takes models with noise."""
-
-    add_to: Callable[[mm.CustomIntegrator, str], None]
-    takes_noise: bool
-
-
-SCHEMES = {
-    "leapfrog": Scheme(add_leapfrog, takes_noise=TAKES_NOISE["leapfrog"]),
-    "euler": Scheme(add_euler, takes_noise=TAKES_NOISE["euler"]),
-    "midpoint": Scheme(add_midpoint, takes_noise=TAKES_NOISE["midpoint"]),
-    "rk4": Scheme(add_rk4, takes_noise=TAKES_NOISE["rk4"]),
-    "euler_maruyama": Scheme(add_euler, takes_noise=TAKES_NOISE["euler_maruyama"]),
-    "heun": Scheme(add_heun, takes_noise=TAKES_NOISE["heun"]),
-}
-
-
 class NeuralMDIntegrator(mm.CustomIntegrator):
-    """Steps of ``snapshot_interval / steps_per_snapshot`` ps with the learned force alone.
+    """Moves the ligand by the model alone.
 
-    Forces in other groups are not evaluated, and barostats and thermostats do not act. With noise the vibration is part
-    of the state: checkpoints and ``saveState`` keep it, positions and velocities alone do not (the next path then
-    differs by some 0.01 A, as if positions had been given by hand).
+    A model that is a force is integrated: a step is ``snapshot_interval / steps_per_snapshot`` ps. Any other one moves
+    the ligand by its own propagator: a step is a snapshot. Forces in other groups are not evaluated, and barostats and
+    thermostats do not act.
+
+    Checkpoints and ``saveState`` keep positions, velocities, and for a force the vibration, which is part of its state:
+    positions and velocities alone do not (the next path then differs by some 0.01 A, as if positions had been given by
+    hand). What else a propagator keeps is found again for the last 256 snapshots of this process; elsewhere the path
+    starts anew from positions x and velocities v, with x - v snapshot_interval as the snapshot before.
 
     Args:
         force: The force after ``add_to`` or ``addForce`` (its force group is built into the program), or a System that
             holds one, read from XML for example.
         scheme: One of ``SCHEMES``; the model's own if None.
-        steps_per_snapshot: The model's own if None.
+        steps_per_snapshot: Of the scheme; the model's own if None.
+        by_snapshots: Whether a step is a snapshot by the model's propagator for a force, too; the path is the same.
+
+    Attributes:
+        scheme: The scheme; None where the model's propagator has its own.
+        steps_per_snapshot: Steps of this integrator that make a snapshot.
+        inner_steps: Steps of the scheme within one of this integrator; None where the model's propagator has its own.
+        by_snapshots: Whether a step is a snapshot by the model's propagator.
 
     Raises:
         InputError: If ``force`` is neither, the scheme is unknown or cannot integrate a model with noise, the number of
@@ -122,35 +50,26 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
     """
 
     def __init__(
-        self, force: NeuralMDForce | mm.System, *, scheme: str | None = None, steps_per_snapshot: int | None = None
+        self,
+        force: NeuralMDForce | mm.System,
+        *,
+        scheme: str | None = None,
+        steps_per_snapshot: int | None = None,
+        by_snapshots: bool = False,
     ) -> None:
         _A_FORCE("force", force)
         settings = read_step_settings(force) if isinstance(force, mm.System) else force.get_step_settings()
-        self.scheme = check_scheme(settings.scheme if scheme is None else scheme, has_noise=settings.has_noise)
-        steps = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
-        self.steps_per_snapshot = check_steps_per_snapshot(steps)
+        self.by_snapshots = check_flag("by_snapshots", by_snapshots) or not settings.is_force
+        self.scheme, steps = _choose(settings, scheme, steps_per_snapshot)
+        self.inner_steps = steps if self.by_snapshots else 1
+        self.steps_per_snapshot = 1 if self.by_snapshots or steps is None else steps
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
-        own = f"f{settings.force_group}"
-        a = own if settings.computes_drift else f"f{settings.drift_group}/m"
-        self.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
-        self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
-        vibrates = settings.projection and settings.has_noise
-        if vibrates:
-            self.addPerDofVariable(VIBRATION_VARIABLE, 0)
-            self.addComputePerDof("x", f"x - {VIBRATION_VARIABLE}")
-        self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
-        SCHEMES[self.scheme].add_to(self, a)
-        if settings.projection:
-            self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
-            self.addComputePerDof("v", f"v + {own}/dt")  # first: moving x would call for another evaluation
-            self.addComputePerDof("x", f"x + {own}")
-        if vibrates:
-            self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.VIBRATION)))
-            self.addComputePerDof(VIBRATION_VARIABLE, own)
-            self.addComputePerDof("x", f"x + {VIBRATION_VARIABLE}")
-        if settings.is_held:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
-            self.addConstrainPositions()
-        self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))
+        if self.by_snapshots:
+            if isinstance(force, NeuralMDForce):  # what its propagator refuses is told here
+                force.computation.get_path(number_scheme(self.scheme), steps or 0)
+            write_displacement_program(self, settings, scheme=self.scheme, inner_steps=steps)
+        else:
+            write_force_program(self, settings, find_schemes()[str(self.scheme)])
 
     def step(self, steps: int) -> None:
         """Take steps; an exception in the model or in the projection arrives as it was raised.
@@ -161,16 +80,28 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             InputError: If the protein is not where it was when the force was made, or ``steps`` is no count.
         """
         steps = check_count("steps", steps, least=0, most=MOST_SNAPSHOTS)
-        LigandComputation.last_error, LigandComputation.last_step = None, 0
-        try:
-            super().step(steps)
-        except mm.OpenMMException as openmm_error:
-            error, LigandComputation.last_error = LigandComputation.last_error, None
-            if error is not None:
-                raise error from None
-            if str(openmm_error) == _NO_MESSAGE:  # Ctrl-C as the callable was being entered or left
-                raise KeyboardInterrupt from None
-            if "NaN" in str(openmm_error):  # some platforms notice before they call the force
-                step = LigandComputation.last_step
-                raise NonFiniteStateError(f"step {step}: {openmm_error}" if step else str(openmm_error)) from None
-            raise
+        with watch_steps() as watch:
+            self.setGlobalVariableByName(CALLER_VARIABLE, watch.number)
+            try:
+                super().step(steps)
+            except mm.OpenMMException as openmm_error:
+                if watch.error is not None:
+                    raise watch.error from None
+                if str(openmm_error) == _NO_MESSAGE:  # Ctrl-C as the callable was being entered or left
+                    raise KeyboardInterrupt from None
+                if "NaN" in str(openmm_error):  # some platforms notice before they call the force
+                    told = f"step {watch.step}: {openmm_error}" if watch.step else str(openmm_error)
+                    raise NonFiniteStateError(told) from None
+                raise
+            finally:
+                self.setGlobalVariableByName(CALLER_VARIABLE, NOBODY)
+
+
+def _choose(settings: StepSettings, scheme: str | None, steps: int | None) -> tuple[str | None, int | None]:
+    """What was asked for, or the model's own, checked."""
+    scheme = settings.scheme if scheme is None else scheme
+    steps = settings.steps_per_snapshot if steps is None else steps
+    return (
+        None if scheme is None else check_scheme(scheme, has_noise=settings.has_noise),
+        None if steps is None else check_steps_per_snapshot(steps),
+    )

@@ -35,6 +35,7 @@ from openmm_neuralmd.io.directory import (
     read_earlier_record,
 )
 from openmm_neuralmd.io.writers import (
+    START_AGAIN,
     CSVWriter,
     DCDWriter,
     check_topology,
@@ -47,10 +48,12 @@ from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.simulation.arguments import RUN_ARGUMENTS
-from openmm_neuralmd.simulation.computation import map_velocities
+from openmm_neuralmd.simulation.computation import gives_force, map_velocities, number_scheme
 from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.programs import VIBRATION_VARIABLE
 from openmm_neuralmd.simulation.rigid import build_rigid_system
+from openmm_neuralmd.simulation.snapshots import SnapshotPath, unpack
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, float], None]
@@ -76,7 +79,7 @@ def simulate(
     formats: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> RunFiles:
-    """Run a complex from its positions, with zero initial velocity, and write every snapshot.
+    """Run a complex from its positions, with zero initial velocity, and write every snapshot; any kind of model does.
 
     Snapshots 1 to ``n_snapshots`` become frames of ``trajectory.dcd`` and rows of ``log.csv``; ``topology.pdb`` holds
     the start. At any time, also after SIGKILL, the files are good up to the last snapshot, and a resumed run gives
@@ -122,7 +125,7 @@ def simulate(
             "complex_sha256": _hash_complex(complex_),
             "model_sha256": force.model.sha256,
             "scheme": integrator.scheme,
-            "steps_per_snapshot": integrator.steps_per_snapshot,
+            "steps_per_snapshot": integrator.inner_steps if integrator.by_snapshots else integrator.steps_per_snapshot,
             "seed": seed,
             "projection": projection,
             "backend": force.backend,
@@ -130,7 +133,7 @@ def simulate(
             "threads": threads,
         }
         earlier = read_earlier_record(files, settings) if resume else {"sessions": []}
-        start = _find_start(files, complex_, force.model, n_snapshots, resume=resume)
+        start = _find_start(files, force, integrator, n_snapshots, resume=resume)
         versions = _collect_versions()
         if resume and (note := compare_versions(earlier, versions)):
             _log.warning("note: %s", note)
@@ -141,6 +144,7 @@ def simulate(
             "complex": complex_.source,
             "complex_notes": list(complex_.notes),
             "ligand": complex_.ligand.name,
+            "kind": getattr(model, "kind", None),
             "model_path": str(force.model.path),
             "model_metadata": metadata,
             "applicability": None if metadata is None else asdict(assess_applicability(complex_, metadata)),
@@ -278,7 +282,15 @@ class _Run:
         log.sync()
         velocities = state.getVelocities(asNumpy=True)._value[self.ligand.atom_indices]
         vibration = self.force.computation.last_vibration
-        Checkpoint(snapshot, step, xyz, velocities, vibration, row, *digests).write(self.place.files.checkpoint)
+        checkpoint = Checkpoint(snapshot, step, xyz, velocities, vibration, row, *digests, kept=self._pack(step, xyz))
+        checkpoint.write(self.place.files.checkpoint)
+
+    def _pack(self, step: int, xyz: np.ndarray) -> dict[str, np.ndarray]:
+        """What the propagator keeps of a model that is no force."""
+        if not self.integrator.by_snapshots:
+            return {}
+        kept = _find_path(self.force, self.integrator).find(step, xyz, lambda shown: shown)
+        return {} if kept is None else kept.pack()
 
     def _format_row(self, snapshot: int, xyz: np.ndarray, iterations: int) -> str:
         rmsd = np.sqrt(((xyz - self.start_xyz) ** 2).sum(axis=1).mean())  # not superposed: the protein is fixed
@@ -305,12 +317,15 @@ def _report(progress: Progress | None, snapshot: int, time_ps: float) -> None:
         progress(snapshot, time_ps)
 
 
-def _find_start(files: RunFiles, complex_: Complex, model: BoundModel, n_snapshots: int, *, resume: bool) -> Checkpoint:
-    """The state to start from; nothing is changed.
+def _find_start(
+    files: RunFiles, force: NeuralMDForce, integrator: NeuralMDIntegrator, n_snapshots: int, *, resume: bool
+) -> Checkpoint:
+    """The state to start from; no file is changed.
 
     Raises:
         InputError: If an earlier run is damaged, or longer than is wanted now.
     """
+    complex_, model = force.complex, force.model
     xyz = complex_.positions[complex_.ligand.atom_indices]
     n_atoms = complex_.topology.getNumAtoms()
     if resume:
@@ -324,11 +339,32 @@ def _find_start(files: RunFiles, complex_: Complex, model: BoundModel, n_snapsho
                 f"n_snapshots is {n_snapshots}, the run in {files.folder} has {start.snapshot} already: give more to "
                 "go on (--snapshots)"
             )
+        if integrator.by_snapshots and start.snapshot > 0:
+            _keep(files, force, integrator, start)
         return start
     if resume:
         check_nothing_is_lost(files, n_atoms)
     still = np.zeros_like(xyz)
-    return Checkpoint(0, 0, xyz, map_velocities(model, xyz, still), still, "")
+    # a propagator maps velocities itself, when it starts
+    velocities = still
+    if not integrator.by_snapshots and gives_force(model):
+        velocities = map_velocities(model, xyz, still)
+    return Checkpoint(0, 0, xyz, velocities, still, "")
+
+
+def _keep(files: RunFiles, force: NeuralMDForce, integrator: NeuralMDIntegrator, start: Checkpoint) -> None:
+    """Let the path go on with what its propagator had kept."""
+    try:
+        kept = unpack(start.kept, step=start.step, seed=force.seed)
+        if kept.shown.shape != start.positions.shape:
+            raise InputError(f"the state of the path is of {len(kept.shown)} atoms, not {len(start.positions)}")
+    except InputError as error:
+        raise InputError(f"{files.checkpoint}: damaged checkpoint ({error}); {START_AGAIN}") from error
+    _find_path(force, integrator).keep(kept)
+
+
+def _find_path(force: NeuralMDForce, integrator: NeuralMDIntegrator) -> SnapshotPath:
+    return force.computation.get_path(number_scheme(integrator.scheme), integrator.inner_steps or 0)
 
 
 def _create_context(

@@ -15,14 +15,14 @@ from openmm_neuralmd.checks import (
     optional,
 )
 from openmm_neuralmd.data.arguments import check_entry
-from openmm_neuralmd.models.registry import KINDS
+from openmm_neuralmd.models.registry import list_kinds
 from openmm_neuralmd.training.labels import ForceFieldLabels
 from openmm_neuralmd.training.loop import TrainingSettings
 
 TRAINING_ARGUMENTS: dict[str, Check] = {
     "entries": a_sequence(check_entry, of="entries", least=1),
     "out": check_path,
-    "kind": a_choice(KINDS),
+    "kind": lambda name, kind: a_choice(list_kinds())(name, kind),
     "snapshot_interval": a_number(above=0.0),
     "held_out": a_sequence(check_entry, of="entries"),
     "skipped": optional(a_mapping(of="reasons")),

@@ -19,6 +19,8 @@ from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_plain_file, check_writable
 from openmm_neuralmd.force_field.energies import ForceFieldModel
+from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
+from openmm_neuralmd.models.registry import get_kind, list_kinds
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.options import interval, number, refuse_unused, seed, threads, whole
 from openmm_neuralmd.simulation.force_field_options import (
@@ -28,14 +30,18 @@ from openmm_neuralmd.simulation.force_field_options import (
 )
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
-from openmm_neuralmd.training.labels import ForceFieldLabels, load_labelled_trajectory
-from openmm_neuralmd.training.loop import OBJECTIVES, TrainingSettings
+from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, load_labelled_trajectory
+from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.options import ReadTrajectory, add_data_options, load_data
-from openmm_neuralmd.training.train import DEFAULT_CONFIG, train_model
+from openmm_neuralmd.training.train import train_model
 
 _AFTER_CHECKS_S = 1e-6  # the bar appears with its first step, so errors before it stand alone
-_OF_PATHS = ("--displacement", "--rollout", "--velocity-mapping", "--velocity-refinement")
-"""What only models that are rolled out in training have."""
+_OF_SOME_KINDS = ("displacement", "rollout", "velocity_mapping", "velocity_refinement")
+"""Options that a kind may know or not, see ``Kind.options``."""
+_OF_NETWORK = {"hidden": "--hidden", "n_layers": "--layers", "n_radial": "--radial"} | {
+    f"{part}_cutoff": f"--{part}-cutoff" for part in ("ligand", "pocket")
+}
+"""Arguments of networks and their options."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +54,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
-    parser.add_argument("--kind", choices=sorted(OBJECTIVES), default="sde", help="default: %(default)s")
+    parser.add_argument("--kind", choices=sorted(list_kinds()), default="sde", help="default: %(default)s")
     parser.add_argument("--lag", **interval(), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
     parser.add_argument("--seed", **seed(), default=defaults.seed)
     parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
@@ -69,16 +75,15 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="snapshots predicted from each start; grows from 1 in the first half (default: %(default)s)",
     )
-    parser.add_argument("--hidden", **whole(), default=DEFAULT_CONFIG["hidden"], help="channels (default: %(default)s)")
-    parser.add_argument("--layers", **whole(), default=DEFAULT_CONFIG["n_layers"], help="default: %(default)s")
-    parser.add_argument(
-        "--radial", **whole(), default=DEFAULT_CONFIG["n_radial"], help="radial functions (%(default)s)"
-    )
+    default = DEFAULT_BACKBONE
+    parser.add_argument("--hidden", **whole(), default=default["hidden"], help="channels (default: %(default)s)")
+    parser.add_argument("--layers", **whole(), default=default["n_layers"], help="default: %(default)s")
+    parser.add_argument("--radial", **whole(), default=default["n_radial"], help="radial functions (%(default)s)")
     for part, what in (("ligand", "ligand atoms"), ("pocket", "a ligand atom and CA atoms")):
         parser.add_argument(
             f"--{part}-cutoff",
             **number(above=0.0),
-            default=DEFAULT_CONFIG[f"{part}_cutoff"],
+            default=default[f"{part}_cutoff"],
             metavar="A",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
         )
@@ -135,7 +140,11 @@ def _train(args: argparse.Namespace) -> None:
         raise InputError(f"{args.complexes}: no complex is marked as training")
     if held_out:
         refuse_unused(args, ("--split",), "where complexes are held out: whole trajectories train then")
-    check_cutoffs([e.complex for e in (*entries, *held_out)], ligand=args.ligand_cutoff, pocket=args.pocket_cutoff)
+    check_cutoffs(
+        [e.complex for e in (*entries, *held_out)],
+        ligand=config.get("ligand_cutoff"),
+        pocket=config.get("pocket_cutoff"),
+    )
     _report_data(entries, held_out)
     _report_labels(labels)
     shown = {"disable": args.quiet, "delay": _AFTER_CHECKS_S}
@@ -183,8 +192,11 @@ def _choose_reader(args: argparse.Namespace) -> tuple[ReadTrajectory, list[Force
     if not (args.system or args.forcefield or args.ligand_parameters or args.system_top or args.allow_scripts):
         refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
         return load_ligand_trajectory, labels
-    if args.kind != "verlet" or not args.trajectories:
-        raise InputError("a force field (--system, --forcefield) is for --kind verlet with trajectories of one complex")
+    if FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories:
+        learning = " or ".join(name for name in list_kinds() if FORCE_FIELD in get_kind(name).labels)
+        raise InputError(
+            f"a force field (--system, --forcefield) is for --kind {learning} with trajectories of one complex"
+        )
 
     @cache
     def load_model(ligand: str) -> ForceFieldModel | None:
@@ -214,14 +226,22 @@ def _report_labels(labels: Sequence[ForceFieldLabels]) -> None:
 
 
 def _read_config(args: argparse.Namespace) -> dict[str, Any]:
-    options = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
-    if args.kind not in ("ode", "sde"):
-        refuse_unused(args, _OF_PATHS, f"with --kind {args.kind}; they are for ode and sde")
-    return {
+    """Arguments of the network; options that the kind does not know are refused where they were typed."""
+    kind = get_kind(args.kind)
+    if unknown := [name for name in _OF_SOME_KINDS if name not in kind.options]:
+        known = " and ".join(name for name in list_kinds() if set(unknown) <= set(get_kind(name).options))
+        options = [f"--{name.replace('_', '-')}" for name in unknown]
+        refuse_unused(args, options, f"with --kind {kind.name}" + (f"; they are for {known}" if known else ""))
+    entries = kind.config_form.entries
+    refuse_unused(
+        args, [option for name, option in _OF_NETWORK.items() if name not in entries], f"with --kind {kind.name}"
+    )
+    given = {
         "hidden": args.hidden,
         "n_layers": args.layers,
         "n_radial": args.radial,
         "ligand_cutoff": args.ligand_cutoff,
         "pocket_cutoff": args.pocket_cutoff,
-        **options,
     }
+    switched = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
+    return {name: value for name, value in given.items() if name in entries} | switched

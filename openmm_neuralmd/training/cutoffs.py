@@ -10,13 +10,13 @@ from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 
-def check_cutoffs(complexes: Sequence[Complex], *, ligand: float, pocket: float) -> None:
+def check_cutoffs(complexes: Sequence[Complex], *, ligand: float | None, pocket: float | None) -> None:
     """Check that in each complex's pose two ligand atoms, and a ligand atom and a CA atom, see each other.
 
     Args:
         complexes: To train on.
-        ligand: Cutoff between ligand atoms [A].
-        pocket: Cutoff between a ligand atom and CA atoms [A].
+        ligand: Cutoff between ligand atoms [A]; None where the network has none.
+        pocket: Cutoff between a ligand atom and CA atoms [A], or None.
 
     Raises:
         InputError: If one is too short; the message tells the least that would do.
@@ -29,7 +29,7 @@ def check_cutoffs(complexes: Sequence[Complex], *, ligand: float, pocket: float)
     ):
         worst = int(np.argmax(shortest))
         needed = float(np.ceil(10 * ANGSTROM_PER_NM * shortest[worst])) / 10
-        if cutoff < needed:
+        if cutoff is not None and cutoff < needed:
             raise InputError(
                 f"{option} {cutoff:g} A: no {what} of {complexes[worst].source or complexes[worst].ligand.name} are so "
                 f"close, and the model would see nothing; give {needed:g} A or more"

@@ -26,10 +26,12 @@ from openmm_neuralmd.force_field.energies import ForceFieldModel, SnapshotEnergi
 from openmm_neuralmd.io.kept import FrameKeeper, KeptFrames
 from openmm_neuralmd.io.placement import PlacedFrames
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
+from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.molecule.complex import Complex
-from openmm_neuralmd.training.objectives import FrameLabels
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
+FORCE_FIELD = "force_field"
+"""What kinds that can learn these name among their ``labels``."""
 MAX_LABELS = 2000
 """Frames of a trajectory at most, evenly spread."""
 

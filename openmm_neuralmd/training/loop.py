@@ -20,11 +20,12 @@ from openmm_neuralmd.checks import check_count, check_number
 from openmm_neuralmd.dynamics.noise import check_seed
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, describe_error
 from openmm_neuralmd.files import write_atomically
+from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
+from openmm_neuralmd.models.registry import get_kind, list_kinds
 from openmm_neuralmd.signals import hold_signals
 from openmm_neuralmd.training.checkpoint import read_training_state as read_checkpoint
 from openmm_neuralmd.training.checkpoint import write_checkpoint
-from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
 
 _log = logging.getLogger(__name__)
 _VALIDATION_BATCH = 64
@@ -121,7 +122,7 @@ class Trainer:
 
     Args:
         net: Fresh network; trained in place.
-        kind: One of ``OBJECTIVES``.
+        kind: Its name, of the registry.
         complexes: What to train on.
         settings: See ``TrainingSettings``.
         directory: For ``metrics.csv`` and the checkpoint.
@@ -139,9 +140,9 @@ class Trainer:
         device: torch.device = torch.device("cpu"),  # noqa: B008, immutable
         identity: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        if kind not in OBJECTIVES:
-            raise InputError(f"kind {kind!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
-        self.net, self.kind, self.device = net.to(device), kind, device
+        if kind not in list_kinds():
+            raise InputError(f"kind {kind!r} is unknown; choose one of {', '.join(list_kinds())}")
+        self.net, self.kind, self.device = net.to(device), get_kind(kind), device
         self.complexes = [c.to(device) for c in complexes]
         self.windows = [(k, w) for k, c in enumerate(complexes) for w in c.training]
         self.ends = list(accumulate(len(w) for _, w in self.windows))
@@ -198,7 +199,7 @@ class Trainer:
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
         saved = read_checkpoint(self.checkpoint_path)
         afresh = "repeat it or start afresh (--force)"
-        if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind:
+        if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind.name:
             raise InputError(f"{self.checkpoint_path} was made with other settings; {afresh}")
         if saved["windows"] != self.ends:
             raise InputError(f"{self.checkpoint_path} was made with other trajectories; {afresh}")
@@ -275,12 +276,13 @@ class Trainer:
         graph, structure = self.complexes[owner].graph, self.complexes[owner].structure
         protein = net.embed_protein(structure)
         windows = windows.to(self.device)
-        loss = OBJECTIVES[self.kind](net, windows, graph, protein, generator, self.settings.displacement)
+        loss = self.kind.compute_loss(net, windows, graph, protein, generator, self.settings.displacement)
         complex_ = self.complexes[owner]
         labels = complex_.training_labels if net.training else complex_.validation_labels
         if labels is None:
             return loss
-        return loss + sum(compute_force_field_errors(net, labels.draw(len(windows), generator), graph, protein))
+        errors = self.kind.compute_label_errors(net, labels.draw(len(windows), generator), graph, protein)
+        return loss + sum(errors.values())
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -300,14 +302,13 @@ class Trainer:
 
     @torch.no_grad()
     def judge_labels(self) -> dict[str, float]:
-        """Relative root mean square errors of the network's forces and energies on all validation labels, if any."""
+        """Relative root mean square errors of what the network says, on all validation labels, if any."""
         for complex_ in self.complexes:
             if complex_.validation_labels is not None:
                 protein = self.net.embed_protein(complex_.structure)  # type: ignore[operator]
                 net: Any = self.net
-                errors = compute_force_field_errors(net, complex_.validation_labels, complex_.graph, protein)
-                names = ("relative_force_error", "relative_energy_error")
-                return {name: float(error.sqrt()) for name, error in zip(names, errors, strict=True)}
+                errors = self.kind.compute_label_errors(net, complex_.validation_labels, complex_.graph, protein)
+                return {name: float(error.sqrt()) for name, error in errors.items()}
         return {}
 
     def _stop(self, what: str) -> NoReturn:
@@ -331,7 +332,7 @@ class Trainer:
         write_atomically(self.directory / "metrics.csv", table.getvalue())
         state = {
             "settings": asdict(self.settings),
-            "kind": self.kind,
+            "kind": self.kind.name,
             "device": self.device.type,
             "torch": str(torch.__version__),
             "identity": self.identity,

@@ -20,20 +20,12 @@ from openmm_neuralmd.models.applicability import describe_training_complex
 from openmm_neuralmd.models.export import check_exportable, export_model
 from openmm_neuralmd.models.metadata import check_config
 from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
-from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.models.registry import get_kind
 from openmm_neuralmd.training.arguments import TRAINING_ARGUMENTS
 from openmm_neuralmd.training.checkpoint import compute_digest
 from openmm_neuralmd.training.cutoffs import check_cutoffs
-from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
+from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
-
-DEFAULT_CONFIG: dict[str, Any] = {
-    "hidden": 64,
-    "n_layers": 2,
-    "n_radial": 32,
-    "ligand_cutoff": 5.0,
-    "pocket_cutoff": 10.0,
-}
 
 
 @check_arguments(**TRAINING_ARGUMENTS)
@@ -62,14 +54,15 @@ def train_model(
     Args:
         entries: Complexes to train on.
         out: Model file; ``metrics.csv`` and the checkpoint go to the folder ``<out without suffix>.training``.
-        kind: "ode" (Newtonian), "sde" (Langevin), or a baseline: "gnn", "denoising", "verlet".
+        kind: "ode" (Newtonian), "sde" (Langevin), a baseline ("gnn", "denoising", "verlet"), or another one of the
+            registry (``models.registry``).
         snapshot_interval: [ps], a multiple of every frame interval.
         held_out: Complexes to choose the checkpoint by.
         skipped: Complexes that could not be used and why, for the metadata.
         split: Training part in time; the rest is never read.
-        config: BindingNet arguments that differ from ``DEFAULT_CONFIG``.
+        config: Arguments of the network that differ from the kind's ``default_config``.
         device: Where to compute.
-        labels: For VerletMD, a force field's of each trajectory of the only complex; it learns a second energy then.
+        labels: A force field's of each trajectory of the only complex, for kinds that learn them besides (VerletMD).
         resume: Continue from the checkpoint.
         command: How it was called, for the metadata.
         report: Called after each validation with the step and its losses.
@@ -81,10 +74,15 @@ def train_model(
     """
     target = Path(out)
     _check_held_out(entries, held_out)
-    arguments = {**DEFAULT_CONFIG, **(config or {}), **({"has_force_field": True} if labels else {})}
+    own = get_kind(kind)
+    if labels and FORCE_FIELD not in own.labels:
+        raise InputError(f"kind {kind} learns no labels of a force field; leave labels out")
+    arguments = {**own.default_config, **(config or {}), **(own.label_config if labels else {})}
     check_config(kind, arguments)
     complexes = [*entries, *held_out]
-    check_cutoffs([c for c, _ in complexes], ligand=arguments["ligand_cutoff"], pocket=arguments["pocket_cutoff"])
+    check_cutoffs(
+        [c for c, _ in complexes], ligand=arguments.get("ligand_cutoff"), pocket=arguments.get("pocket_cutoff")
+    )
     splits = _split(entries, held_out, split)
     names = name_complexes([complex_ for complex_, _ in complexes])
     leaks = find_split_leaks([complex_ for complex_, _ in entries], [complex_ for complex_, _ in held_out])
@@ -106,7 +104,7 @@ def train_model(
     windows = [
         ComplexWindows(
             build_ligand_graph(complex_),
-            build_protein_structure(complex_, pocket_cutoff=arguments["pocket_cutoff"]),
+            build_protein_structure(complex_, pocket_cutoff=own.get_pocket_cutoff(arguments)),
             training=build(trajectories, [(0, p.validation) for p in parts]),
             validation=build(trajectories, [(begin(t, p), p.test) for t, p in zip(trajectories, parts, strict=True)]),
             training_labels=labelled and labelled[0],
@@ -115,9 +113,9 @@ def train_model(
         for (complex_, trajectories), parts in zip(complexes, splits, strict=True)
     ]
     torch.manual_seed(settings.seed)  # PyTorch initializes weights from its global generator only
-    net = build_network(kind, arguments)
+    net = own.build_network(arguments)
     if labelled is not None:
-        net.force_field_scale.copy_(labelled[0].force_square.sqrt())  # type: ignore[operator]
+        own.prepare_for_labels(net, labelled[0])
     check_exportable(net, kind)
     folder = target.with_suffix(".training")
     identity = {

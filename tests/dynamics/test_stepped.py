@@ -1,16 +1,15 @@
-"""The coarse step: order of its schemes, noise, projection, failures of single replicas, misuse."""
+"""The coarse step: noise, projection, failures of single replicas, misuse."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.propagator import propagate, raise_failures
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.dynamics.state import State
-from openmm_neuralmd.dynamics.stepped import SOLVERS, Projected, Stepped
+from openmm_neuralmd.dynamics.stepped import Projected, Stepped
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, ProjectionError
-from tests.helpers import fit_order
 
 SHAPE = (64, 2, 3)
 
@@ -34,38 +33,6 @@ def make_start() -> tuple[Tensor, Tensor]:
 
 def begin(x: Tensor, v: Tensor, *, step: int = 0) -> State:
     return State(x, v, tuple(range(len(x))), step)
-
-
-@pytest.mark.parametrize(("scheme", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
-def test_deterministic_order(scheme: str, order: int) -> None:
-    dynamics = make_oscillator()
-    x, v = make_start()
-    omega, gamma = np.sqrt(1 - 0.25**2), 0.25
-    exact = np.exp(-gamma * 2) * (x * np.cos(2 * omega) + (v + gamma * x) / omega * np.sin(2 * omega))
-    steps = np.array([8, 16, 32])
-    errors = []
-    for n in steps.tolist():
-        path, _ = propagate(Stepped(dynamics, scheme=scheme, steps_per_snapshot=n), begin(x, v), 2)
-        errors.append(float((path[-1] - exact).abs().max()))
-    assert fit_order(1 / steps, np.array(errors)) == pytest.approx(order, abs=0.25)
-
-
-@pytest.mark.parametrize("scheme", ["euler_maruyama", "heun", "leapfrog"])
-def test_strong_order(scheme: str) -> None:
-    """Against a fine solution of the same Brownian path. The noise acts on velocities and depends on positions, so it
-    commutes and is smooth in time: Euler-Maruyama and leapfrog reach 1, and Heun at least that."""
-    dynamics = make_oscillator(amplitude=0.5, wave=0.5)
-    x, v = make_start()
-    fine = 512
-    xi = torch.randn((fine, SHAPE[0], 6), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    reference, _ = SOLVERS[scheme](dynamics, x, v, timestep=1 / fine, increments=xi)
-    steps = np.array([8, 16, 32, 64])
-    errors = []
-    for n in steps.tolist():
-        coarse = xi.reshape(n, fine // n, SHAPE[0], 6).sum(dim=1) * (n / fine) ** 0.5
-        found, _ = SOLVERS[scheme](dynamics, x, v, timestep=1 / n, increments=coarse)
-        errors.append(float((found - reference).pow(2).mean().sqrt()))
-    assert fit_order(1 / steps, np.array(errors)) == pytest.approx(1.0, abs=0.25)
 
 
 def test_stationary_distribution_of_the_oscillator() -> None:
@@ -103,10 +70,10 @@ def test_projection_acts_on_positions_and_velocities() -> None:
 
 def test_gradients_flow_through_steps() -> None:
     x, v = make_start()
-    for scheme in SOLVERS:
-        dynamics = make_oscillator(amplitude=0.5 if scheme in ("leapfrog", "euler_maruyama", "heun") else 0.0)
+    for name, scheme in find_schemes().items():
+        dynamics = make_oscillator(amplitude=0.5 if scheme.takes_noise else 0.0)
         x = x.detach().requires_grad_()
-        path, _ = propagate(Stepped(dynamics, scheme=scheme, steps_per_snapshot=2), begin(x, v), 2)
+        path, _ = propagate(Stepped(dynamics, scheme=name, steps_per_snapshot=2), begin(x, v), 2)
         (gradient,) = torch.autograd.grad(path[-1].sum(), x)
         assert torch.isfinite(gradient).all()
         assert gradient.abs().max() > 0

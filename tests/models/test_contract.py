@@ -15,49 +15,41 @@ from openmm_neuralmd.models.networks.interface import (
     ProteinStructure,
     build_ligand_graph,
 )
-from openmm_neuralmd.models.registry import KINDS
+from openmm_neuralmd.models.registry import get_kind, list_kinds
 from openmm_neuralmd.molecule.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.molecule.constraints import settle
 from openmm_neuralmd.molecule.geometry import build_residue_frames
 from openmm_neuralmd.molecule.shape import build_shape, compute_shape_errors
-from tests.models import contract
+from openmm_neuralmd.testing import laws
 from tests.models.networks import make_net
 
 VARIANTS = {"sde with velocity options": ("sde", {"velocity_mapping": True, "velocity_refinement": True})}
 
 
-def make_law(kind: str) -> contract.Law:
+def make_law(kind: str) -> laws.Law:
     """What a model of this kind promises about one snapshot: its force, score or energy gradient, and its noise."""
     kind, config = VARIANTS.get(kind, (kind, {}))
     net = make_net(kind, **config)
 
     def law(x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            protein = net.embed_protein(structure)
-            if kind == "denoising":
-                return net.compute_score(x, 0.2, graph, protein), no_noise(x)
-            if kind == "verlet":
-                return net.compute_force(x, graph, protein), no_noise(x)
-            force, fields = net.compute_force_and_fields(x, graph, protein)
-            velocity = net.map_velocities(x, centred(x), graph)
-            vibration = net.vibration.compute_covariance(x, graph)
-        return force + velocity, fields @ fields.transpose(1, 2) + vibration
+            return get_kind(kind).compute_law(net, x, graph, net.embed_protein(structure))
 
     return law
 
 
-@pytest.fixture(scope="module", params=sorted([*KINDS, *VARIANTS]))
-def law(request: pytest.FixtureRequest) -> contract.Law:
+@pytest.fixture(scope="module", params=sorted([*list_kinds(), *VARIANTS]))
+def law(request: pytest.FixtureRequest) -> laws.Law:
     return make_law(request.param)
 
 
 POINTWISE = [
-    contract.check_equivariance,
-    contract.check_mirror_differs,
-    contract.check_atom_permutation,
-    contract.check_chain_permutation,
-    contract.check_batch_equals_single,
-    contract.check_input_untouched,
+    laws.check_equivariance,
+    laws.check_mirror_differs,
+    laws.check_atom_permutation,
+    laws.check_chain_permutation,
+    laws.check_batch_equals_single,
+    laws.check_input_untouched,
 ]
 
 
@@ -66,19 +58,12 @@ def test_contract(check, law, pose, graph, structure):
     check(law, pose, graph, structure)
 
 
-def make_crossing_path(pose: Tensor, n_points: int = 81) -> Tensor:
-    """A path on which the atoms drift by 0.4 A while the ligand stretches: many pairs cross 5 and 10 A."""
-    s = torch.linspace(0.0, 1.0, n_points, dtype=pose.dtype)[:, None, None]
-    centre = pose.mean(1, keepdim=True)
-    return pose + 0.04 * s * (pose - centre) + 0.4 * s * torch.tensor([0.6, 0.0, 0.8], dtype=pose.dtype)
-
-
 def test_contract_continuity(law, pose, graph, structure):
-    contract.check_continuity(law, make_crossing_path(pose), graph, structure)
+    laws.check_continuity(law, laws.make_crossing_path(pose), graph, structure)
 
 
 def test_path_crosses_both_cutoffs(pose, structure):
-    path = make_crossing_path(pose)
+    path = laws.make_crossing_path(pose)
     inner = (torch.cdist(path, path) < 5.0).flatten(1).sum(1)
     outer = (torch.cdist(path, structure.backbone[:, 1].expand(len(path), -1, -1)) < 10.0).flatten(1).sum(1)
     assert len(inner.unique()) > 3
@@ -117,6 +102,11 @@ def achiral(x, graph, structure):
     return centred(x), no_noise(x)
 
 
+def chiral(x, graph, structure):
+    """A pseudovector, which a mirror turns the other way."""
+    return torch.linalg.cross(centred(x), centred(x).roll(1, 1)), no_noise(x)
+
+
 def order_dependent(x, graph, structure):
     return centred(x) * torch.arange(x.shape[1], dtype=x.dtype)[:, None], no_noise(x)
 
@@ -144,14 +134,15 @@ def sharp_cutoff(x, graph, structure):
 @pytest.mark.parametrize(
     ("check", "broken"),
     [
-        (contract.check_equivariance, wrong_frame),
-        (contract.check_equivariance, origin_frame),
-        (contract.check_equivariance, cartesian_noise),
-        (contract.check_mirror_differs, achiral),
-        (contract.check_atom_permutation, order_dependent),
-        (contract.check_chain_permutation, frames_in_file_order),
-        (contract.check_batch_equals_single, batch_dependent),
-        (contract.check_input_untouched, mutating),
+        (laws.check_equivariance, wrong_frame),
+        (laws.check_equivariance, origin_frame),
+        (laws.check_equivariance, cartesian_noise),
+        (laws.check_mirror_differs, achiral),
+        (laws.check_mirror_equals, chiral),
+        (laws.check_atom_permutation, order_dependent),
+        (laws.check_chain_permutation, frames_in_file_order),
+        (laws.check_batch_equals_single, batch_dependent),
+        (laws.check_input_untouched, mutating),
     ],
     ids=lambda value: value.__name__,
 )
@@ -162,7 +153,7 @@ def test_checker_can_fail(check, broken, pose, graph, structure):
 
 def test_continuity_checker_can_fail(pose, graph, structure):
     with pytest.raises(AssertionError):
-        contract.check_continuity(sharp_cutoff, make_crossing_path(pose), graph, structure)
+        laws.check_continuity(sharp_cutoff, laws.make_crossing_path(pose), graph, structure)
 
 
 def test_first_step_has_gradient(pose, graph, structure):

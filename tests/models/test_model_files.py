@@ -15,16 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_neuralmd.checks import TAKES_NOISE
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.data.leakage import read_identities
-from openmm_neuralmd.dynamics.stepped import SOLVERS
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models import archive
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import export_model, load_bundled_model, load_model
 from openmm_neuralmd.models.metadata import check_metadata
-from openmm_neuralmd.models.registry import KINDS, build_network
+from openmm_neuralmd.models.registry import build_network, list_kinds
 from openmm_neuralmd.molecule.complex import load_bundled_complex
 from openmm_neuralmd.simulation.integrators import SCHEMES
 
@@ -213,10 +212,14 @@ def test_texts_that_are_no_metadata(content: bytes, told: str, model_file: Path,
 
 
 def test_schemes_are_those_of_solvers_and_integrators() -> None:
-    assert set(TAKES_NOISE) == set(SOLVERS) == set(SCHEMES)
+    assert find_schemes() == SCHEMES
+    for scheme in find_schemes().values():
+        kind = "sde" if scheme.takes_noise else "ode"
+        config = {**CONFIG, "stochastic": scheme.takes_noise}
+        check_metadata({**METADATA, "schema_version": 3, "kind": kind, "config": config, "scheme": scheme.name})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", list_kinds())
 def test_options_of_every_kind_come_back(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = {**CONFIG, **OPTIONS[kind]}
@@ -243,6 +246,12 @@ def test_the_least_that_passes_can_be_bound(smallest: tuple[str, dict[str, Any]]
     complex_ = load_bundled_complex()
     bound = load_model(tmp_path / "m.pt").bind(complex_)
     x = torch.from_numpy(10.0 * complex_.ligand.positions)[None]
+    if not bound.is_force:
+        propagator = bound.make_propagator(projection=False)
+        with torch.inference_mode():
+            _, shown = propagator.advance(propagator.start(x[:, None], [0]))
+        assert torch.isfinite(shown).all()
+        return
     force, noise = bound.compute_force_and_noise(x, torch.zeros(1, bound.n_noise))
     assert torch.isfinite(force).all()
     assert torch.isfinite(noise).all()

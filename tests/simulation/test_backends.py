@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce, choose_backend, compute_physical_energy
@@ -66,11 +66,11 @@ def use_python_torch_force(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def model(tiny_complex: Complex, model_files: dict[str, Path]) -> BoundModel:
+def model(tiny_complex: Complex, model_files: dict[str, Path]) -> BoundForce:
     return load_model(model_files["ode"]).bind(tiny_complex)
 
 
-def make_context(complex_: Complex, model: BoundModel, backend: str, platform: mm.Platform) -> mm.Context:
+def make_context(complex_: Complex, model: BoundForce, backend: str, platform: mm.Platform) -> mm.Context:
     force = NeuralMDForce(complex_, model, backend=backend)
     system = build_rigid_system(complex_)
     force.add_to(system)
@@ -79,7 +79,7 @@ def make_context(complex_: Complex, model: BoundModel, backend: str, platform: m
     return context
 
 
-def test_same_forces(backend: str, tiny_complex: Complex, model: BoundModel, platform: mm.Platform) -> None:
+def test_same_forces(backend: str, tiny_complex: Complex, model: BoundForce, platform: mm.Platform) -> None:
     forces = [
         make_context(tiny_complex, model, name, platform).getState(forces=True).getForces(asNumpy=True)._value
         for name in (backend, "python")
@@ -88,7 +88,7 @@ def test_same_forces(backend: str, tiny_complex: Complex, model: BoundModel, pla
     np.testing.assert_allclose(forces[0], forces[1], rtol=0, atol=RELATIVE * np.abs(forces[1]).max())
 
 
-def test_same_path(backend: str, tiny_complex: Complex, model: BoundModel, platform: mm.Platform) -> None:
+def test_same_path(backend: str, tiny_complex: Complex, model: BoundForce, platform: mm.Platform) -> None:
     paths = []
     for name in (backend, "python"):
         context = make_context(tiny_complex, model, name, platform)

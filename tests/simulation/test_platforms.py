@@ -9,7 +9,7 @@ import pytest
 from openmm import Platform
 
 from openmm_neuralmd.errors import NonFiniteStateError
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce, compute_physical_energy
@@ -90,7 +90,7 @@ def make_constrained_system(complex_: Complex) -> mm.System:
     return system
 
 
-def check_path(complex_: Complex, model: ModelDouble | BoundModel, context: mm.Context) -> None:
+def check_path(complex_: Complex, model: ModelDouble | BoundForce, context: mm.Context) -> None:
     """Five steps lead where they lead without OpenMM."""
     context.setPositions(complex_.positions)
     context.getIntegrator().step(5)

@@ -21,11 +21,10 @@ from openmm_neuralmd.force_field.energies import ForceFieldModel, load_force_fie
 from openmm_neuralmd.io.trajectories import TrajectoryFile
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
-from openmm_neuralmd.models.registry import build_network
+from openmm_neuralmd.models.registry import build_network, get_kind
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels, load_labelled_trajectory, split_labels
 from openmm_neuralmd.training.loop import TrainingSettings
-from openmm_neuralmd.training.objectives import compute_force_field_errors
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import SHARED
 
@@ -153,7 +152,8 @@ def test_a_short_training_reduces_the_force_error(bundled, shaken) -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     errors = []
     for _ in range(60):
-        force_error, energy_error = compute_force_field_errors(net, labels, graph, net.embed_protein(structure))
+        found = get_kind("verlet").compute_label_errors(net, labels, graph, net.embed_protein(structure))
+        force_error, energy_error = found["relative_force_error"], found["relative_energy_error"]
         optimizer.zero_grad()
         (force_error + energy_error).backward()
         optimizer.step()

@@ -10,10 +10,10 @@ import torch
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_model
+from openmm_neuralmd.models.registry import get_kind, list_kinds
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.loop import TrainingSettings, compute_rollout
-from openmm_neuralmd.training.objectives import OBJECTIVES, compute_next_position_loss
 from openmm_neuralmd.training.train import train_model
 
 TINY = {"hidden": 16, "n_layers": 1, "n_radial": 8}
@@ -43,7 +43,7 @@ def train(bundled, trajectory, out, kind="sde", iterations=15, **options):
     )
 
 
-@pytest.mark.parametrize("kind", sorted(OBJECTIVES))
+@pytest.mark.parametrize("kind", list_kinds())
 def test_loss_falls_and_the_file_says_how(bundled, trajectory, tmp_path, kind):
     result = train(bundled, trajectory, tmp_path / "m.pt", kind, iterations=40, command="neuralmd train ...")
     losses = [row["validation_loss"] for row in result.history]
@@ -93,12 +93,14 @@ def test_nan_stops_with_the_step(bundled, trajectory, tmp_path):
 def test_nan_keeps_the_last_good_checkpoint(bundled, trajectory, tmp_path, monkeypatch):
     n_steps = 0
 
+    compute_loss = get_kind("gnn").compute_loss
+
     def break_after_seven(net, *arguments):
         nonlocal n_steps
         n_steps += torch.is_grad_enabled()
-        return compute_next_position_loss(net, *arguments) * (math.nan if n_steps > 7 else 1.0)
+        return compute_loss(net, *arguments) * (math.nan if n_steps > 7 else 1.0)
 
-    monkeypatch.setitem(OBJECTIVES, "gnn", break_after_seven)
+    monkeypatch.setattr(get_kind("gnn"), "compute_loss", break_after_seven)
     with pytest.raises(NonFiniteStateError, match=r"training step 7: loss nan.*last good state is .*checkpoint\.pt"):
         train(bundled, trajectory, tmp_path / "m.pt", "gnn")
     saved = torch.load(tmp_path / "m.training" / "checkpoint.pt", weights_only=True)
@@ -131,11 +133,13 @@ def test_windows_of_a_curriculum(bundled, trajectory, tmp_path, monkeypatch):
     """Training gets k + 2 snapshots, k growing to K; validation always K + 2; a window starts at every frame."""
     seen: dict[bool, list[int]] = {True: [], False: []}
 
+    compute_loss = get_kind("gnn").compute_loss
+
     def spy(net, window, graph, protein, generator, displacement):
         seen[torch.is_grad_enabled()].append(window.shape[1])
-        return compute_next_position_loss(net, window[:, :3], graph, protein, generator, displacement)
+        return compute_loss(net, window[:, :3], graph, protein, generator, displacement)
 
-    monkeypatch.setitem(OBJECTIVES, "gnn", spy)
+    monkeypatch.setattr(get_kind("gnn"), "compute_loss", spy)
     settings = {"rollout": 3}
     short = dataclasses.replace(trajectory, frame_interval=80.0)
     result = train(bundled, short, tmp_path / "m.pt", "gnn", iterations=12, settings=settings)

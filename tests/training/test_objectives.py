@@ -7,10 +7,10 @@ import torch
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import build_windows, split_in_time
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.models.losses.likelihood import compute_negative_log_likelihood
+from openmm_neuralmd.models.losses.perturbation import FREE, perturb
 from openmm_neuralmd.models.networks.interface import build_ligand_graph
 from openmm_neuralmd.molecule.complex import load_bundled_complex
-from openmm_neuralmd.training.likelihood import compute_negative_log_likelihood
-from openmm_neuralmd.training.perturbation import FREE, perturb
 
 
 def make_trajectory(n_frames: int = 40) -> LigandTrajectory:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from openmm_neuralmd.models.losses.rollouts import sample_paths
+from openmm_neuralmd.models.losses.transition import compute_transition
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.models.registry import build_network
 from openmm_neuralmd.molecule.shape import build_shape
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingSettings
-from openmm_neuralmd.training.objectives import compute_transition
-from openmm_neuralmd.training.rollouts import sample_paths
 
 FRICTION, STIFFNESS, NOISE, TURN = 1.2, 0.5, 0.30, 0.06  # [1/snapshot], [1/snapshot^2], [A], [rad]
 N_FRAMES = 6000

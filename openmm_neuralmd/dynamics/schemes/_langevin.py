@@ -19,7 +19,7 @@ def integrate_sde(
     torchsde checks the shapes with one evaluation more at the start of each call.
 
     Args:
-        dynamics: The equation, with noise.
+        dynamics: The equation, with noise or without.
         positions, velocities: [A], [A/snapshot], (n_replicas, n_atoms, 3).
         timestep: h [snapshots].
         increments: Standard normals, (n_steps, n_replicas, n_noise).
@@ -45,7 +45,11 @@ class _FirstOrderSystem:
 
     def f_and_g_prod(self, _: Tensor, y: Tensor, increment: Tensor) -> tuple[Tensor, Tensor]:
         x, v = (part.reshape(len(y), -1, 3) for part in y.chunk(2, dim=1))
-        acceleration, noise = self.dynamics.compute_acceleration_and_noise(x, increment)
+        if self.dynamics.n_noise > 0:
+            acceleration, noise = self.dynamics.compute_acceleration_and_noise(x, increment)
+        else:
+            acceleration = self.dynamics.compute_acceleration(x)
+            noise = torch.zeros_like(acceleration)
         slope = acceleration - self.dynamics.friction * v
         return (
             torch.cat([v.flatten(1), slope.flatten(1)], dim=1),

@@ -1,6 +1,7 @@
-"""Checkers of what every model promises. Each takes ``law(positions, graph, structure)`` -> (force, covariance).
+"""Checkers of what every model's law promises: ``law(positions, graph, structure)`` -> (vectors, covariance).
 
-``positions`` (R, N, 3) [A]; force (R, N, 3); covariance of the noise (R, 3N, 3N), zeros for a Newtonian model.
+``positions`` (R, N, 3) [A]; vectors (R, N, 3), a force, a score or a displacement; covariance of the noise
+(R, 3N, 3N), zeros where there is none. A checker raises AssertionError where the promise is broken.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ def assert_close(left: Tensor, right: Tensor, tolerance: float) -> None:
 
 
 def draw_rotation(seed: int) -> Tensor:
+    """A proper rotation, float64, (3, 3)."""
     generator = torch.Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     q = q * torch.sign(torch.diagonal(r))
@@ -28,17 +30,20 @@ def draw_rotation(seed: int) -> Tensor:
 
 
 def transform(structure: ProteinStructure, matrix: Tensor, shift: Tensor) -> ProteinStructure:
+    """The protein turned (or mirrored) and shifted."""
     return structure._replace(
         backbone=structure.backbone @ matrix.T + shift, pocket_centroid=structure.pocket_centroid @ matrix.T + shift
     )
 
 
 def rotate_covariance(covariance: Tensor, matrix: Tensor) -> Tensor:
+    """Of turned coordinates."""
     blocks = torch.block_diag(*[matrix] * (covariance.shape[1] // 3))
     return blocks @ covariance @ blocks.T
 
 
 def check_equivariance(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+    """Turned and shifted as a whole, the complex has turned vectors and noise."""
     matrix, shift = draw_rotation(1), torch.tensor([31.0, -17.0, 53.0], dtype=x.dtype)
     force, covariance = law(x, graph, structure)
     moved_force, moved_covariance = law(x @ matrix.T + shift, graph, transform(structure, matrix, shift))
@@ -47,14 +52,19 @@ def check_equivariance(law: Law, x: Tensor, graph: LigandGraph, structure: Prote
 
 
 def check_mirror_differs(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
-    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=x.dtype))
-    force, _ = law(x, graph, structure)
-    mirrored, _ = law(x @ mirror, graph, transform(structure, mirror, torch.zeros(3, dtype=x.dtype)))
-    difference = (mirrored - force @ mirror).abs().max() / force.abs().max()
-    assert difference > 1e-3, "a chiral ligand and its mirror image feel mirrored forces"
+    """A chiral complex and its mirror image are told apart."""
+    difference = _compare_with_mirror(law, x, graph, structure)
+    assert difference > 1e-3, "a chiral ligand and its mirror image have mirrored vectors"
+
+
+def check_mirror_equals(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+    """A complex and its mirror image have mirrored vectors, for kinds that say so."""
+    difference = _compare_with_mirror(law, x, graph, structure)
+    assert difference < TIGHT, f"vectors differ from mirrored ones by {difference:.1e}"
 
 
 def check_atom_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+    """Atoms in another order have the same vectors and noise, in that order."""
     order = torch.randperm(x.shape[1], generator=torch.Generator().manual_seed(2))
     place = torch.argsort(order)
     permuted = LigandGraph(
@@ -88,6 +98,7 @@ def check_chain_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: 
 
 
 def check_batch_equals_single(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+    """Replicas beside one another are as each alone."""
     batch = torch.cat([x, x + 0.3, x.flip(0) * 1.01 - 1.0])
     force, covariance = law(batch, graph, structure)
     for k in range(len(batch)):
@@ -97,6 +108,7 @@ def check_batch_equals_single(law: Law, x: Tensor, graph: LigandGraph, structure
 
 
 def check_input_untouched(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+    """Positions that were handed in stay as they are."""
     copy = x.clone()
     law(x, graph, structure)
     assert torch.equal(copy, x)
@@ -108,3 +120,24 @@ def check_continuity(law: Law, path: Tensor, graph: LigandGraph, structure: Prot
     fine = (forces[1:] - forces[:-1]).abs().max()
     coarse = (forces[2::2] - forces[:-2:2]).abs().max()
     assert fine < 0.7 * coarse, f"largest change {fine:.2e} over a step, {coarse:.2e} over two: the force jumps"
+
+
+def make_crossing_path(pose: Tensor, n_points: int = 81) -> Tensor:
+    """A path on which the atoms drift by 0.4 A while the ligand stretches: many pairs cross 5 and 10 A.
+
+    Args:
+        pose: [A], (1, N, 3).
+
+    Returns:
+        (n_points, N, 3).
+    """
+    s = torch.linspace(0.0, 1.0, n_points, dtype=pose.dtype)[:, None, None]
+    centre = pose.mean(1, keepdim=True)
+    return pose + 0.04 * s * (pose - centre) + 0.4 * s * torch.tensor([0.6, 0.0, 0.8], dtype=pose.dtype)
+
+
+def _compare_with_mirror(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> float:
+    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=x.dtype))
+    force, _ = law(x, graph, structure)
+    mirrored, _ = law(x @ mirror, graph, transform(structure, mirror, torch.zeros(3, dtype=x.dtype)))
+    return float((mirrored - force @ mirror).abs().max() / force.abs().max())

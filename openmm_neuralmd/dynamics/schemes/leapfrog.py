@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.dynamics.equation import Dynamics
+from openmm_neuralmd.dynamics.scheme import Program, Scheme
 
 
 def integrate_leapfrog(
@@ -29,6 +30,23 @@ def integrate_leapfrog(
             kick = timestep * acceleration + timestep**0.5 * noise
         else:
             kick = timestep * dynamics.compute_acceleration(x)
-        v = torch.add(kick, v, alpha=1.0 - dynamics.friction * timestep)
+        v = kick + (1.0 - dynamics.friction * timestep) * v
         x = torch.add(x, v, alpha=timestep)
     return x, v
+
+
+def write_leapfrog(program: Program, a: str) -> None:
+    """The same; 1 evaluation."""
+    program.addComputePerDof("v", f"(1 - friction*dt)*v + dt*{a}")
+    program.addComputePerDof("x", "x + dt*v")
+
+
+SCHEME = Scheme(
+    name="leapfrog",
+    order=2,
+    strong_order=1.0,
+    takes_noise=True,
+    solve=integrate_leapfrog,
+    write_program=write_leapfrog,
+    velocity_time=-0.5,
+)
