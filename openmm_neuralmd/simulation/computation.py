@@ -37,7 +37,7 @@ from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStat
 from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, Ligand
-from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
+from openmm_neuralmd.molecule.images import LigandImage, shift_to_nearest_image
 from openmm_neuralmd.simulation.snapshots import SnapshotPath
 from openmm_neuralmd.simulation.watch import CALLER_PARAMETER, NOBODY, find_watch
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS
-from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
-from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
+from openmm_neuralmd.data.entries import TABLE_COLUMNS as COLUMNS
+from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.structures import find_structure_file, load_structure
 from openmm_neuralmd.molecule.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.molecule.residues import select_residue
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS
 from openmm_neuralmd.options import interval, number, refuse_twice, refuse_unused
 
 _SHOWN_SKIPPED = 10
