@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from openmm_neuralmd.training.likelihood import compute_transition_loss, factor_covariances
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
@@ -12,7 +13,6 @@ from openmm_neuralmd.models.networks.bindingnet import BindingNet
 from openmm_neuralmd.models.networks.interface import LigandGraph, build_ligand_graph, build_protein_structure
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.molecule.shape import compute_shape_errors
-from openmm_neuralmd.training.likelihood import compute_transition_loss, factor_covariances
 from tests.models.networks import make_net
 
 TURNS, TENFOLD, MISS = 0.02, 10.0, 0.5  # of theory (7.3)

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from openmm_neuralmd.training.rollouts import N_SAMPLES, compute_path_score, sample_paths
 from torch import Tensor
 
 from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.molecule.constraints import settle
-from openmm_neuralmd.training.rollouts import N_SAMPLES, compute_path_score, sample_paths
 from tests.models.networks import make_net
 
 SOFT = 2e-3  # [A] what softening at zero changes; (7.6) has two norms and half a one
