@@ -259,11 +259,11 @@ def check_writable(folder: str | Path) -> None:
         path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path)
     )
     if existing.is_symlink() and not existing.exists():
-        raise InputError(f"{existing} is a link to nowhere; remove it, or give another directory (--out)")
+        raise InputError(f"{existing} is a link to nowhere; remove it, or give another directory (`out`)")
     if not existing.is_dir():
-        raise InputError(f"{existing} is a file; give a directory (--out)")
+        raise InputError(f"{existing} is a file; give a directory (`out`)")
     if not _is_writable(existing):
-        raise InputError(f"{existing} cannot be written to; give another directory (--out)")
+        raise InputError(f"{existing} cannot be written to; give another directory (`out`)")
 
 
 def check_output_file(path: str | Path, option: str) -> None:

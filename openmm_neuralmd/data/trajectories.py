@@ -302,7 +302,8 @@ class _Clock:
             k = int(wrong[0])
             raise InputError(
                 f"{self.path}: frames {self.n_read - len(self.last) + k} and the next are {steps[k]:g} ps apart, "
-                f"{self.interval:g} ps were expected: check the interval (--interval), or cut the file where it changes"
+                f"{self.interval:g} ps were expected: check the interval (`frame_interval`), or cut the "
+                "file where it changes"
             )
         self.n_read += len(chunk.time)
         self.last = np.array(times[-1:], dtype=np.float64)

@@ -57,7 +57,7 @@ def _convert(files: RunFiles, name: str, target: Path, interval: float) -> None:
     topology = mdtraj.load_topology(str(files.topology))
     frames = read_dcd_frames(files.trajectory, topology.n_atoms)
     copy = files.get_copy(name)
-    remedy = "resume the run (--resume), which writes it again"
+    remedy = "resume the run (`resume=True`), which writes it again"
     try:
         with give_ascii_path(target, write=True) as ascii_target, ExitStack() as stack:
             write = _open(name, ascii_target, topology, stack)

@@ -322,7 +322,7 @@ def _find_start(files: RunFiles, complex_: Complex, model: BoundModel, n_snapsho
         if n_snapshots < start.snapshot:
             raise InputError(
                 f"n_snapshots is {n_snapshots}, the run in {files.folder} has {start.snapshot} already: give more to "
-                "go on (--snapshots)"
+                "go on"
             )
         return start
     if resume:

@@ -8,12 +8,12 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from openmm_neuralmd.analysis.validity import compute_pyramidality
+from openmm_neuralmd.dynamics import projection as projection_module
 from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.errors import NonFiniteStateError, ProjectionError
 from openmm_neuralmd.molecule.chemistry import list_neighbours
 from openmm_neuralmd.molecule.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.molecule.shape import build_shape, compute_shape_errors
-from openmm_neuralmd.dynamics import projection as projection_module
 from tests.helpers import CHIRAL_ALKYNE, CONVERGED_A, displace, make_complex
 
 LIGANDS = {

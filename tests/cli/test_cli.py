@@ -215,7 +215,7 @@ def test_interrupt(words, monkeypatch, capsys) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("openmm_neuralmd.simulation.command.simulate", interrupt)
+    monkeypatch.setattr("openmm_neuralmd.cli.simulate.simulate", interrupt)
     assert main(words) == 130
     assert "interrupted" in capsys.readouterr().err
 
