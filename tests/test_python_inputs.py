@@ -294,7 +294,7 @@ CASES = [
     *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "top", (5, [], True, "")),
     *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "complexes", (5, [], True, "", "list.csv")),
     *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "split_file", (5, [], True, "", "list.txt")),
-    *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "frame_interval", (0, *NO_NUMBER[:4])),
+    *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "frame_interval", (0, *NO_NUMBER[:3], True)),
     *each(lambda _, **c: choose_force_field(**c), "forcefield", (5, "a.xml", [], [None])),
     *each(lambda _, **c: choose_force_field(**c), "ligand_parameters", (None, 5, "a.xml", [None], ["a.xml"])),
     *each(lambda _, **c: choose_force_field(**c), "system", (5, [], True, "")),

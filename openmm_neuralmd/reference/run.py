@@ -284,7 +284,7 @@ def _resume(
     """An earlier run; all its settings but the length stay."""
     if given := choice.list_given():
         raise InputError(
-            "`resume=True` goes on with the system in DIR: leave out the complex and what it is made with "
+            f"`resume=True` goes on with the system in {files.folder}: leave out the complex and what it is made with "
             f"({', '.join(given)})"
         )
     earlier = read_protocol(record)

@@ -282,7 +282,7 @@ _OWN_COUPLING = (
 def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None) -> Complex:
     if source is None:
         if ligand or sdf:
-            raise InputError("`ligand` and `sdf` belong to a complex; give one, or neither for the bundled 4G3E")
+            raise InputError("`ligand` and `sdf` belong to a `complex_file`; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
     check_source(source)
     if ligand is None and sdf is None and is_prepared(source):

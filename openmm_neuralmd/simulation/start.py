@@ -30,7 +30,7 @@ def load_start(
     """
     if complex_file is None:
         if ligand or sdf:
-            raise InputError("`ligand` and `sdf` belong to a COMPLEX.pdb; give one, or neither for the bundled 4G3E")
+            raise InputError("`ligand` and `sdf` belong to a `complex_file`; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
     check_source(complex_file)
     if ligand is None and sdf is None and is_prepared(complex_file):
