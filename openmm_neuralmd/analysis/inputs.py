@@ -94,7 +94,7 @@ def open_references(
     """
     if len(tops) not in (0, 1, len(paths)):
         raise InputError(
-            f"{len(tops)} topologies for {len(paths)} `references`: give one `top` for all, or one for each"
+            f"{len(tops)} topologies for {len(paths)} references: give one (`top`) for all, or one for each"
         )
     files: list[TrajectoryFile] = []
     for k, path in enumerate(paths):

@@ -5,7 +5,8 @@ import json
 import os
 from pathlib import Path
 
-from openmm_neuralmd.cli.options import add_threads_option, whole
+from openmm_neuralmd.cli.options import add_threads_option
+from openmm_neuralmd.cli.values import whole
 from openmm_neuralmd.files import check_output_file, write_atomically
 
 

@@ -18,12 +18,11 @@ from openmm_neuralmd.cli.options import (
     add_force_field_options,
     add_quiet_option,
     add_superpose_option,
-    interval,
     read_force_field,
-    whole,
 )
 from openmm_neuralmd.cli.parsing import name_arguments
 from openmm_neuralmd.cli.progress import ProgressBar
+from openmm_neuralmd.cli.values import interval, whole
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.io.trajectories import open_run
 from openmm_neuralmd.molecule.chemistry import describe_choice

@@ -4,9 +4,10 @@ import argparse
 from contextlib import closing
 
 from openmm_neuralmd.checks import refuse_twice
-from openmm_neuralmd.cli.options import add_data_options, add_quiet_option, open_model, read_data, read_seeds, whole
+from openmm_neuralmd.cli.options import add_data_options, add_quiet_option, open_model, read_data
 from openmm_neuralmd.cli.parsing import refuse_unused
 from openmm_neuralmd.cli.progress import ProgressBar
+from openmm_neuralmd.cli.values import read_seeds, whole
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable
 

@@ -4,8 +4,9 @@ import argparse
 import json
 import shlex
 
-from openmm_neuralmd.cli.options import add_ligand_option, number, read_names, whole
+from openmm_neuralmd.cli.options import add_ligand_option
 from openmm_neuralmd.cli.parsing import translate
+from openmm_neuralmd.cli.values import number, read_names, whole
 from openmm_neuralmd.preparation.download import download_entry
 from openmm_neuralmd.preparation.prepare import DEFAULT_MAX_GAP, Preparation, prepare_complex
 

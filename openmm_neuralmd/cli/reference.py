@@ -12,11 +12,10 @@ from openmm_neuralmd.cli.options import (
     add_run_options,
     add_scripts_option,
     add_threads_option,
-    number,
-    seed,
 )
 from openmm_neuralmd.cli.parsing import name_arguments, refuse_unused
 from openmm_neuralmd.cli.progress import ProgressBar
+from openmm_neuralmd.cli.values import number, seed
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.reference.directory import read_protocol
 from openmm_neuralmd.reference.energies import require_agreement

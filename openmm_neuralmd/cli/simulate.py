@@ -13,11 +13,10 @@ from openmm_neuralmd.cli.options import (
     add_run_options,
     add_threads_option,
     open_model,
-    seed,
-    whole,
 )
 from openmm_neuralmd.cli.parsing import translate
 from openmm_neuralmd.cli.progress import ProgressBar
+from openmm_neuralmd.cli.values import seed, whole
 from openmm_neuralmd.io.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES

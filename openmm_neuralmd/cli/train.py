@@ -13,16 +13,13 @@ from openmm_neuralmd.cli.options import (
     add_force_field_options,
     add_quiet_option,
     add_threads_option,
-    interval,
     is_force_field_named,
-    number,
     read_data,
     read_force_field,
-    seed,
-    whole,
 )
 from openmm_neuralmd.cli.parsing import name_arguments, refuse_unused
 from openmm_neuralmd.cli.progress import ProgressBar
+from openmm_neuralmd.cli.values import interval, number, seed, whole
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.sources import BUNDLED_COMPLEX
