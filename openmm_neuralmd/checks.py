@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_SNAPSHOTS = 2**31 - 1  # a DCD file counts frames with 32 bits
-MOST_STEPS_PER_SNAPSHOT = 100_000
+MOST_STEPS_PER_SNAPSHOT = 100_000  # at 80 ps a snapshot they are shorter than a femtosecond, which MD itself takes
 TAKES_NOISE = {
     "leapfrog": True,
     "euler": False,

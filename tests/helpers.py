@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import mdtraj
@@ -19,8 +20,10 @@ from rdkit.Chem import AllChem
 from torch import Tensor
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.io.hdf5_trajectories import HDF5Writer
-from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.models.bound import make_stepped
+from openmm_neuralmd.molecule.complex import Complex, Ligand
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,6 +105,7 @@ class ModelDouble:
         n_evaluations: How often it was called.
     """
 
+    ligand: Ligand
     centre: Tensor  # [A], (N, 3)
     masses: Tensor  # [Da], (N,)
     stiffness: float = 2.0
@@ -124,7 +128,11 @@ class ModelDouble:
 
     @property
     def n_atoms(self) -> int:
-        return len(self.masses)
+        return self.ligand.n_atoms
+
+    @property
+    def is_random(self) -> bool:
+        return self.n_noise > 0
 
     @property
     def n_noise(self) -> int:
@@ -141,6 +149,9 @@ class ModelDouble:
     def compute_vibration(self, positions: Tensor, normals: Tensor) -> Tensor:
         return self.vibration * (1.0 + torch.cos(positions)) * normals.reshape(positions.shape)
 
+    def make_propagator(self, **settings: Any) -> Stepped:
+        return make_stepped(self, **settings)
+
     def map_velocities(self, positions: Tensor, velocities: Tensor) -> Tensor:
         return velocities + self.mapping * (positions - self.centre)
 
@@ -149,7 +160,10 @@ def make_double(complex_: Complex, *, dtype: torch.dtype = torch.float64, **sett
     """A harmonic well around the complex's pose."""
     ligand = complex_.ligand
     return ModelDouble(
-        torch.from_numpy(10.0 * ligand.positions).to(dtype), torch.from_numpy(ligand.masses).to(dtype), **settings
+        ligand,
+        torch.from_numpy(10.0 * ligand.positions).to(dtype),
+        torch.from_numpy(ligand.masses).to(dtype),
+        **settings,
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import speed
+from benchmarks import projection, speed
 from openmm_neuralmd.models.export import load_bundled_model
 from openmm_neuralmd.molecule.complex import load_bundled_complex
 
@@ -42,3 +42,7 @@ def test_added_atoms_stand_in_the_topology_only() -> None:
     assert grown.topology.getNumAtoms() == len(grown.positions) == 5_300
     assert complex_.topology.getNumAtoms() == len(complex_.positions) < 5_300
     assert grown.ligand is complex_.ligand
+
+
+def test_both_ways_of_the_projection_are_timed() -> None:
+    assert min(projection.measure(2, repeats=1)) > 0.0

@@ -31,15 +31,16 @@ from openmm_neuralmd import (
 from openmm_neuralmd.analysis.comparing import compare_files, write_comparison
 from openmm_neuralmd.analysis.inputs import open_inputs
 from openmm_neuralmd.analysis.plots import write_overview
-from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.sources import load_data
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError
 from openmm_neuralmd.evaluation.evaluate import evaluate, evaluate_complexes
 from openmm_neuralmd.evaluation.table import Evaluation
 from openmm_neuralmd.force_field.choice import choose_force_field
+from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import export_model
 from openmm_neuralmd.models.networks.bindingnet import BindingNet
@@ -50,9 +51,8 @@ from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.run import ReferenceSettings, SystemChoice, run_reference
 from openmm_neuralmd.reference.system import build_system, load_system
 from openmm_neuralmd.simulation.benchmark import measure
-from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
-from openmm_neuralmd.simulation.start import load_start
+from openmm_neuralmd.simulation.start import choose_complex
 from openmm_neuralmd.training.target import check_target
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import make_double, make_topology
@@ -287,9 +287,9 @@ CASES = [
     *each(lambda _, **c: open_inputs("nowhere", **c), "top", (*NO_LIST, [5])),
     *each(lambda _, **c: open_inputs("nowhere", **c), "label", (*NO_TEXT[1:], "frozen", "r1")),
     # what commands are given
-    *each(call(load_start), "complex_file", NO_PATH[1:]),
-    *each(lambda _, **c: load_start(**c), "ligand", (*NO_TEXT[1:], "LIG")),
-    *each(lambda _, **c: load_start(**c), "sdf", (*NO_PATH[1:], "a.sdf")),
+    *each(call(choose_complex), "complex_file", NO_PATH[1:]),
+    *each(lambda _, **c: choose_complex(**c), "ligand", (*NO_TEXT[1:], "LIG")),
+    *each(lambda _, **c: choose_complex(**c), "sdf", (*NO_PATH[1:], "a.sdf")),
     *each(lambda _, **c: load_data(part="test", **c), "trajectories", (*NO_LIST[1:], [None], [5])),
     *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "top", (5, [], True, "")),
     *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "complexes", (5, [], True, "", "list.csv")),
@@ -430,7 +430,8 @@ def test_threads_beyond_the_machine_are_told_its_cores() -> None:
 
 
 def test_model_bound_to_another_ligand(at: Any) -> None:
-    other = replace(at.double, masses=at.double.masses[:-1])
+    fewer = replace(at.double.ligand, atomic_numbers=at.double.ligand.atomic_numbers[:-1])
+    other = replace(at.double, ligand=fewer)
     for function in (make_force, replicate, run):
         with pytest.raises(NeuralMDError, match=f"bound to {at.n_atoms - 1} atoms"):
             function(at, model=other)

@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from openmm_neuralmd.analysis.comparison import Comparison, compare
-from openmm_neuralmd.analysis.energetics import EnergyModel, Progress, compute_energies, plan_energies
-from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
+from openmm_neuralmd.analysis.energetics import EnergyModel, EnergyProgress, compute_energies, plan_energies
 from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, observe, observe_start
 from openmm_neuralmd.analysis.records import write_records
 from openmm_neuralmd.analysis.report import write_report
 from openmm_neuralmd.analysis.scenes import write_scenes
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.checks import (
     a_choice,
@@ -29,8 +27,11 @@ from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, explain_storage
 from openmm_neuralmd.folders import make_replacement
 from openmm_neuralmd.io.trajectories import TrajectoryFile
+from openmm_neuralmd.molecule.ligand import load_ligand_sdf, select_ligand
+from openmm_neuralmd.molecule.matching import match_ligands
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
 
-_SECONDS_PER_DAY = 86400.0
+_SECONDS_PER_DAY = 86400.0  # speeds are simulated ns a day
 _A_SERIES = an_instance(TrajectoryFile, of="an opened trajectory, open_run(...) or open_trajectory(...)")
 
 
@@ -52,7 +53,7 @@ def compare_files(
     superpose_on: str = "pocket",
     model: EnergyModel | None = None,
     energy_frames: int = MAX_KEPT_FRAMES,
-    progress: Progress | None = None,
+    progress: EnergyProgress | None = None,
 ) -> tuple[Comparison, dict[str, float]]:
     """Read a run and its references and compare them.
 
@@ -133,6 +134,5 @@ def _choose_site(run: TrajectoryFile, ligand: str | None, sdf: Path | None) -> t
         residue = select_ligand(run.topology, site.ligand.name)
         graph = load_ligand_sdf(sdf, residue.name)
         ordered = graph.reorder(match_ligands(site.ligand, graph)[0])
-        named = replace(ordered, atom_names=site.ligand.atom_names)
-        site = build_site(run.topology, run.positions, ligand=residue.name, graph=named)
+        site = build_site(run.topology, run.positions, ligand=residue.name, graph=ordered)
     return site, replicas

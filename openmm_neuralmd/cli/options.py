@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what takes long to import is imported where it is needed, s
 
 _FORCE_FIELD_NUMBERS = ("--dielectric", "--minimise-steps", "--energy-frames")
 """Options that do nothing where no force field is named."""
-_SHOWN_SKIPPED, _SHOWN_NOTES = 10, 20
+_SHOWN_SKIPPED, _SHOWN_NOTES = 10, 20  # lines at most: a list of thousands of complexes may have one for each
 
 
 def add_complex_argument(parser: argparse.ArgumentParser, formats: str) -> None:
@@ -40,7 +40,7 @@ def add_ligand_option(parser: argparse.ArgumentParser, *, required: bool = False
 
 def add_superpose_option(parser: argparse.ArgumentParser, shown: str, default: str | None = None) -> None:
     """What frames are laid on; ``shown`` is the default in words."""
-    from openmm_neuralmd.analysis.site import SUPERPOSITIONS
+    from openmm_neuralmd.molecule.site import SUPERPOSITIONS
 
     parser.add_argument(
         "--superpose",
@@ -73,7 +73,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Where complexes are, and how their trajectories are read."""
-    from openmm_neuralmd.data.entries import COLUMNS
+    from openmm_neuralmd.data.entries import TABLE_COLUMNS
 
     parser.add_argument("--top", help="PDB or other topology of the trajectories")
     parser.add_argument(
@@ -97,7 +97,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--split", **number(above=0.0, most=1.0), default=0.8, help="training part in time (default: %(default)s)"
     )
     parser.add_argument(
-        "--complexes", metavar="LIST.csv", help=f"several complexes: a table with the columns {', '.join(COLUMNS)}"
+        "--complexes",
+        metavar="LIST.csv",
+        help=f"several complexes: a table with the columns {', '.join(TABLE_COLUMNS)}",
     )
     parser.add_argument("--misato", metavar="MD.hdf5", help="several complexes: MISATO's file, with --split-file")
     parser.add_argument("--split-file", metavar="LIST.txt", help="names of complexes in MISATO's file, one a line")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--pdb-id", metavar="ID", help="download this entry of the PDB (kept in ~/.cache)")
     add_ligand_option(parser, required=True)
     parser.add_argument(
-        "--chain", dest="chains", metavar="A,B", help="protein chains to keep (default: within 5 A of the ligand)"
+        "--chain", dest="chains", metavar="A,B", help="protein chains to keep (default: within 5 Å of the ligand)"
     )
     chemistry = parser.add_mutually_exclusive_group()
     chemistry.add_argument("--smiles", help="the ligand's bond orders and protonation")

@@ -32,7 +32,7 @@ from openmm_neuralmd.reference.run import (
 )
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS
 
-_LONGEST_PS, _HOTTEST_K = 1e12, 1e4
+_LONGEST_PS, _HOTTEST_K = 1e12, 1e4  # a second, and more than any force field is for
 _SETTINGS = (
     ("time", "time_ps", number(above=0.0, most=_LONGEST_PS), "PS", "production, of the whole run when resuming"),
     ("interval", "interval_ps", number(above=0.0, most=_LONGEST_PS), "PS", "between frames"),

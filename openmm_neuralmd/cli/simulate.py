@@ -21,7 +21,7 @@ from openmm_neuralmd.io.directory import COPY_FORMATS, RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
 from openmm_neuralmd.simulation.integrators import SCHEMES
 from openmm_neuralmd.simulation.run import simulate
-from openmm_neuralmd.simulation.start import load_start
+from openmm_neuralmd.simulation.start import choose_complex
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Simulate, then print where everything is."""
     refuse_twice("--format", args.formats)
-    complex_ = load_start(args.complex_file, ligand=args.ligand, sdf=args.sdf)
+    complex_ = choose_complex(args.complex_file, ligand=args.ligand, sdf=args.sdf)
     model = open_model(args.model)
     notes = [translate(note, args.names) for note in complex_.notes]
     with closing(ProgressBar("snapshot", is_quiet=args.quiet or args.json, notes=notes)) as bar:

@@ -23,8 +23,8 @@ from openmm_neuralmd.cli.values import interval, number, seed, whole
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.sources import BUNDLED_COMPLEX
+from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.force_field import describe_labels, label_trajectories

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
 from openmm_neuralmd.checks import (
     a_number,
     a_sequence,
@@ -19,6 +18,7 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.structures import find_structure_file, load_structure
 from openmm_neuralmd.molecule.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.molecule.residues import select_residue
 

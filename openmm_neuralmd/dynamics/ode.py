@@ -24,6 +24,6 @@ def integrate_ode(
         x, v = state
         return v, dynamics.compute_acceleration(x) - dynamics.friction * v
 
-    grid = timestep * torch.arange(len(increments) + 1, dtype=positions.dtype)
+    grid = timestep * torch.arange(len(increments) + 1, dtype=positions.dtype, device=positions.device)
     x, v = odeint(compute_slope, (positions, velocities), grid, method=method)
     return x[-1], v[-1]

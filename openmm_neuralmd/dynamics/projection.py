@@ -24,16 +24,16 @@ import numpy as np
 import torch
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-from openmm_neuralmd.errors import NonFiniteStateError, ProjectionError
+from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.molecule.complex import Ligand
 from openmm_neuralmd.molecule.shape import Shape, build_shape
 
 TOLERANCE_NM = 1e-5
-_MAX_ITERATIONS = 50
-_MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
-_DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
-_FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
-_PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
+MAX_ITERATIONS = 50
+MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
+DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
+FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
+PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
 _PATH_STEP_NM = 0.02  # first increment of the guided path
 _LONGEST_PATH_NM = 5.0  # of an atom beyond the ligand's own size; farther away the run has broken
 _MAX_HALVINGS = 5
@@ -59,6 +59,8 @@ class BondProjection:
         self._masses = np.asarray(ligand.masses, dtype=np.float64)
         self._scale = np.repeat(np.sqrt(self._masses.mean() / self._masses), 3)  # M^-1/2
         self._scales = np.outer(self._scale, self._scale)
+        size = np.linalg.norm(self._geometry - self._geometry.mean(axis=0), axis=-1).max()
+        self.farthest = _LONGEST_PATH_NM + float(size)  # of an atom from the ligand's middle [nm]
 
     def project(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Move each replica to positions in shape: to ``tolerance``, and 1-3 distances across lines to 7e-5 nm.
@@ -75,31 +77,57 @@ class BondProjection:
             ProjectionError: If a replica cannot be projected.
         """
         batch = np.array(positions, dtype=np.float64).reshape(-1, *self._geometry.shape)
-        if not np.isfinite(batch).all():
-            raise NonFiniteStateError("positions to project hold NaN or infinity: the force is too large for this step")
-        self._check_size(batch)
-        projected, iterations, converged = self._converge(batch)
-        for k in np.flatnonzero(~converged):
-            projected[k], extra = self._follow_path(batch[k])
-            iterations[k] += extra
-        has_moved = iterations > 0
-        projected[has_moved] = self._superpose(projected[has_moved], batch[has_moved])
+        projected, iterations, errors = self.project_each(batch)
+        if errors:
+            raise next(iter(errors.values()))
         return projected.reshape(np.shape(positions)), iterations.reshape(np.shape(positions)[:-2])
+
+    def project_each(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[int, NeuralMDError]]:
+        """``project`` for a batch in which replicas may fail: those stay where they are, and their errors are told.
+
+        Args:
+            batch: [nm], float64, (n_replicas, n_atoms, 3).
+
+        Returns:
+            Positions and iterations as of ``project``, and the errors by replica.
+        """
+        errors = self._find_hopeless(batch)
+        good = np.array([k for k in range(len(batch)) if k not in errors], dtype=np.int64)
+        projected, iterations = batch.copy(), np.zeros(len(batch), dtype=np.int64)
+        if len(good):
+            projected[good], iterations[good], converged = self._converge(batch[good])
+            for k in good[~converged].tolist():
+                try:
+                    projected[k], extra = self._follow_path(batch[k])
+                except ProjectionError as error:
+                    errors[k], projected[k] = error, batch[k]
+                else:
+                    iterations[k] += extra
+        has_moved = iterations > 0
+        has_moved[list(errors)] = False
+        projected[has_moved] = self._superpose(projected[has_moved], batch[has_moved])
+        return projected, iterations, errors
 
     def compute_deviation(self, positions: np.ndarray) -> np.ndarray:
         """Largest distance error [nm] of positions (..., n_atoms, 3)."""
         difference = positions[..., self.pairs[:, 0], :] - positions[..., self.pairs[:, 1], :]
         return np.abs(np.linalg.norm(difference, axis=-1) - self.distances).max(axis=-1)
 
-    def _check_size(self, batch: np.ndarray) -> None:
+    def _find_hopeless(self, batch: np.ndarray) -> dict[int, NeuralMDError]:
         """Far from the shape lie errors of rounding, of overflow, and runs that have broken."""
-        allowed = _LONGEST_PATH_NM + np.linalg.norm(self._geometry - self._geometry.mean(axis=0), axis=-1).max()
-        found = np.abs(batch - np.median(batch, axis=1, keepdims=True)).max()
-        if found > allowed:
-            raise ProjectionError(
-                f"bonds cannot be brought back: an atom is {found:.3g} nm from the ligand's middle: the force is too "
-                "large for this step; use more steps per snapshot, or start from another pose"
-            )
+        found = np.abs(batch - np.median(batch, axis=1, keepdims=True)).max(axis=(1, 2))
+        errors: dict[int, NeuralMDError] = {}
+        for k in np.flatnonzero(~(found <= self.farthest)).tolist():
+            if np.isfinite(batch[k]).all():
+                errors[k] = ProjectionError(
+                    f"bonds cannot be brought back: an atom is {found[k]:.3g} nm from the ligand's middle: the force "
+                    "is too large for this step; use more steps per snapshot, or start from another pose"
+                )
+            else:
+                errors[k] = NonFiniteStateError(
+                    "positions to project hold NaN or infinity: the force is too large for this step"
+                )
+        return errors
 
     def _converge(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gauss-Newton iterations on (n, n_atoms, 3); positions, iterations and whether each replica converged.
@@ -112,14 +140,14 @@ class BondProjection:
         slopes: list[Any] = [None] * len(x)  # M^-1/2 J^T
         factors: list[Any] = [None] * len(x)
         active = np.arange(len(x))
-        for count in range(_MAX_ITERATIONS + 1):
+        for count in range(MAX_ITERATIONS + 1):
             errors, units, normals = self._shape.measure(x[active])
             before, largest[active] = largest[active], np.abs(errors).max(axis=1)
             is_open = ~(largest[active] <= self.tolerance)  # NaN is open, too
             active, errors = active[is_open], errors[is_open]
-            if len(active) == 0 or count == _MAX_ITERATIONS:
+            if len(active) == 0 or count == MAX_ITERATIONS:
                 break
-            is_stale = largest[active] > _FAST * before[is_open]
+            is_stale = largest[active] > FAST * before[is_open]
             stale = np.flatnonzero(is_open)[is_stale]
             if len(stale):
                 gradients = self._shape.build_gradients(units[stale], normals[stale])
@@ -128,7 +156,7 @@ class BondProjection:
             move = np.array([dpotrs(factors[k], slopes[k] @ e)[0] for k, e in zip(active, errors, strict=True)])
             move = (move * self._scale).reshape(len(active), -1, 3)
             longest = np.sqrt((move * move).sum(axis=-1)).max(axis=-1)
-            x[active] -= move * np.minimum(1.0, _MAX_MOVE_NM / np.maximum(longest, 1e-12))[:, None, None]
+            x[active] -= move * np.minimum(1.0, MAX_MOVE_NM / np.maximum(longest, 1e-12))[:, None, None]
             iterations[active] += 1
         converged = np.ones(len(x), dtype=bool)
         converged[active] = False
@@ -140,7 +168,7 @@ class BondProjection:
         # torch's product, because numpy's has threads of its own, which would wait for torch's
         matrix = (torch.from_numpy(transposed) @ torch.from_numpy(jacobian)).numpy() * self._scales
         diagonal = np.arange(len(self._scale))
-        matrix[:, diagonal, diagonal] += _DAMPING_PER_NM * np.sqrt((errors * errors).mean(axis=-1))[:, None]
+        matrix[:, diagonal, diagonal] += DAMPING_PER_NM * np.sqrt((errors * errors).mean(axis=-1))[:, None]
         return transposed * self._scale[:, None], [dpotrf(m)[0] for m in matrix]
 
     def _follow_path(self, target: np.ndarray) -> tuple[np.ndarray, int]:
@@ -201,7 +229,7 @@ class _ShapeArrays:
         normals = normals.reshape(len(positions), 3, -1, 3) / self._areas
         height = np.einsum("rqc,rqc->rq", arm, normals[:, 0])
         line = (positions[:, self._lines] * self._line_weights).sum(axis=2)
-        line *= np.maximum(0.0, 1.0 - _PLAY_NM / np.maximum(np.sqrt((line * line).sum(axis=-1)), 1e-12))[..., None]
+        line *= np.maximum(0.0, 1.0 - PLAY_NM / np.maximum(np.sqrt((line * line).sum(axis=-1)), 1e-12))[..., None]
         errors = np.concatenate([length - self._distances, height - self._heights, line.reshape(len(line), -1)], axis=1)
         return errors, apart / length[..., None], normals
 

@@ -26,7 +26,7 @@ def integrate_sde(
         method: torchsde's "euler" (Euler-Maruyama, Ito) or "heun" (Stratonovich).
     """
     state = torch.cat([positions.flatten(1), velocities.flatten(1)], dim=1)
-    times = torch.tensor([0.0, timestep * len(increments)], dtype=positions.dtype)
+    times = positions.new_tensor([0.0, timestep * len(increments)])
     brownian = _GivenIncrements(increments, timestep)
     final = sdeint(
         _FirstOrderSystem(dynamics, _CALCULUS[method]), state, times, bm=brownian, method=method, dt=timestep

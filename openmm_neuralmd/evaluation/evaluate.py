@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_leaks, name_complexes, read_identities
 from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import compute_stride, split_in_time
-from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError
+from openmm_neuralmd.dynamics.ensembles import report_failures, run_ensemble
+from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.evaluation.arguments import COMPLEXES_ARGUMENTS, EVALUATION_ARGUMENTS
 from openmm_neuralmd.evaluation.predictors import (
     Predictor,
@@ -28,6 +30,7 @@ from openmm_neuralmd.evaluation.scores import COLUMNS, Judge, Score, combine
 from openmm_neuralmd.evaluation.table import Evaluation
 from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 LABELS = {
     "ode": "NeuralMD ODE",
@@ -135,7 +138,6 @@ def evaluate_complexes(
         except ModelContractError as error:
             left_out[name] = str(error)
             continue
-        predictors.append((make_frozen_predictor(), "trivial"))
         tables = [
             _judge_whole(entry, k, models, predictors, interval=interval, seeds=seeds, n_samples=n_samples)
             for k in range(len(entry.trajectories))
@@ -181,7 +183,8 @@ def _judge_whole(
             f"to predict, {interval:g} ps apart, are needed"
         )
     judge = Judge(entry.complex, test, stride=stride, interval=interval)
-    rows = [_judge_predictor(judge, p, kind, history, seeds, n_samples) for p, kind in predictors]
+    judged = [*predictors, (make_frozen_predictor(history), "trivial")]
+    rows = [_judge_predictor(judge, p, kind, history, seeds, n_samples) for p, kind in judged]
     rows.append(_make_row("MD itself", "md", [_keep_own_columns(judge.score(test[None]))]))
     others = [t for k, t in enumerate(entry.trajectories) if k != chosen and len(t.snapshots) == start + len(test)]
     if others:
@@ -264,20 +267,19 @@ def _predict(
     """Sampled paths over the test part [nm], (n_samples, n_test, n_atoms, 3), and snapshots a second.
 
     The last ``stride`` frames before it start one path each; together, a snapshot apart, they meet every test frame.
+    A path that breaks is NaN from there on.
     """
     n_samples = n_samples if predictor.is_random else 1
-    current, previous = history[-stride:], history[-2 * stride : -stride]
     n_snapshots = -(-n_test // stride)
-    seeds = np.random.default_rng(seed).integers(2**63, size=n_samples * stride).tolist()
-    repeat = (n_samples, 1, 1)
-    start = time.perf_counter()
-    try:
-        path = predictor.predict(np.tile(previous, repeat), np.tile(current, repeat), n_snapshots, seeds)
-    except NonFiniteStateError:
-        path = np.full((n_snapshots, n_samples * stride, *history.shape[1:]), np.nan)
-    speed = n_snapshots * n_samples * stride / (time.perf_counter() - start)
-    by_sample = path.reshape(n_snapshots, n_samples, stride, *history.shape[1:]).swapaxes(0, 1)
-    return by_sample.reshape(n_samples, n_snapshots * stride, *history.shape[1:])[:, :n_test], speed
+    last = np.stack([history[-2 * stride : -stride], history[-stride:]], axis=1)
+    starts = ANGSTROM_PER_NM * torch.from_numpy(np.tile(last, (n_samples, 1, 1, 1)))
+    seeds = np.random.default_rng(seed).integers(2**63, size=len(starts)).tolist()
+    begun = time.perf_counter()
+    ensemble = run_ensemble(predictor.propagator, starts, seeds, n_snapshots)
+    speed = n_snapshots * len(starts) / (time.perf_counter() - begun)
+    report_failures(ensemble)
+    by_sample = NM_PER_ANGSTROM * ensemble.path.unflatten(1, (n_samples, stride)).transpose(0, 1)
+    return by_sample.flatten(1, 2)[:, :n_test].numpy(), speed
 
 
 def _find_interval(models: Sequence[Model]) -> float:

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from openmm_neuralmd.checks import describe
+from openmm_neuralmd.dynamics.batch_projection import Projection
+from openmm_neuralmd.dynamics.equation import Dynamics
+from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.molecule.complex import Ligand
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class BoundModel:
     """A model bound to one complex; the protein is embedded once, here.
 
     Attributes:
-        n_atoms: Ligand heavy atoms.
+        ligand: What it moves.
         n_noise: Independent normals a step, 0 for a Newtonian model.
         friction: gamma [1/snapshot].
         snapshot_interval: [ps].
@@ -29,7 +33,7 @@ class BoundModel:
             60 A by 4e-6 A, which bond projections multiply.
     """
 
-    n_atoms: int
+    ligand: Ligand
     n_noise: int
     friction: float
     snapshot_interval: float
@@ -41,6 +45,22 @@ class BoundModel:
     dtype: torch.dtype
     module: Any
     origin: Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Ligand heavy atoms."""
+        return self.ligand.n_atoms
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a seed matters."""
+        return self.n_noise > 0
+
+    def make_propagator(
+        self, *, scheme: str | None = None, steps_per_snapshot: int | None = None, projection: bool = True
+    ) -> Stepped:
+        """What advances replicas by this model; see ``make_stepped``."""
+        return make_stepped(self, scheme=scheme, steps_per_snapshot=steps_per_snapshot, projection=projection)
 
     def compute_force(self, positions: Tensor) -> Tensor:
         """Force [Da A/snapshot^2], (R, N, 3), for positions [A], (R, N, 3)."""
@@ -74,3 +94,44 @@ class BoundModel:
         if values.shape != shape:
             raise ModelContractError(f"{what} of shape {tuple(values.shape)}; the bound model takes {shape}")
         return values.to(self.dtype)
+
+
+def make_stepped(
+    model: BoundModel,
+    *,
+    scheme: str | None = None,
+    steps_per_snapshot: int | None = None,
+    projection: bool = True,
+) -> Stepped:
+    """The coarse step of a bound model; the state may have another precision than the model.
+
+    Args:
+        model: Gives the force, and the ligand whose shape is kept.
+        scheme, steps_per_snapshot: The model's own if None.
+        projection: Whether bonds are brought back after each step.
+    """
+    masses = model.masses[:, None]
+
+    def compute_acceleration(x: Tensor) -> Tensor:
+        return (model.compute_force(x) / masses).to(x.dtype)
+
+    def compute_acceleration_and_noise(x: Tensor, increments: Tensor) -> tuple[Tensor, Tensor]:
+        force, noise = model.compute_force_and_noise(x, increments)
+        return (force / masses).to(x.dtype), noise.to(x.dtype)
+
+    def compute_vibration(x: Tensor, normals: Tensor) -> Tensor:
+        return model.compute_vibration(x, normals).to(x.dtype)
+
+    return Stepped(
+        Dynamics(
+            compute_acceleration,
+            compute_acceleration_and_noise,
+            model.friction,
+            model.n_noise,
+            compute_vibration if model.n_noise > 0 else None,
+        ),
+        scheme=model.scheme if scheme is None else scheme,
+        steps_per_snapshot=model.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot,
+        project=Projection(model.ligand) if projection else None,
+        map_velocities=model.map_velocities,
+    )

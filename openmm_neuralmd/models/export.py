@@ -242,7 +242,7 @@ class _WholeSystem(nn.Module):
         return torch.zeros([], dtype=positions.dtype, device=positions.device), forces
 
     def restore_image(self, x: Tensor, box: Tensor) -> Tensor:
-        """The ligand whole and next to the protein; see ``simulation.imaging``."""
+        """The ligand whole and next to the protein; see ``molecule.images``."""
         whole = x[0] + self.paths @ self.shift(x[self.ends] - x[self.starts], box)
         offset = (whole.mean(dim=0) - self.centre).unsqueeze(0)
         return whole + self.shift(offset, box) - offset
@@ -308,7 +308,7 @@ class Model:
             n_noise = module.count_noise()
             friction = float(exported.compute_friction())
         return BoundModel(
-            n_atoms=complex_.ligand.n_atoms,
+            ligand=complex_.ligand,
             n_noise=n_noise,
             friction=friction,
             snapshot_interval=float(self.metadata["snapshot_interval"]),
@@ -402,7 +402,7 @@ def build_whole_system_module(
     Args:
         model: Bound model.
         ligand: Particles of its heavy atoms, int64, (n_atoms,).
-        tree: Children, parents and paths of ``simulation.imaging.LigandImage``, which make the ligand whole.
+        tree: Children, parents and paths of ``molecule.images.LigandImage``, which make the ligand whole.
         pose: Of the ligand [nm], (n_atoms, 3), next to the protein.
     """
     children, parents, paths = (torch.from_numpy(part) for part in tree)

@@ -20,7 +20,7 @@ from openmm_neuralmd.preparation.structure import Residue
 
 _BOND_TOLERANCE_A = 0.45  # beyond the sum of the covalent radii: wide, since bonds of the source alone are used
 _SAME_POSE_A = 0.5  # an SDF within this rms distance is in the structure's own frame
-_MAX_MATCHES = 1000
+_MAX_MATCHES = 1000  # of one molecule on itself: turned rings and groups multiply
 _LIKELY_LENGTHS = (0.78, 1.2)  # of a bond, in sums of the covalent radii; C#C has 0.82
 _ORDERS = {
     gemmi.BondType.Single: Chem.BondType.SINGLE,
@@ -60,7 +60,7 @@ def read_smiles(smiles: str) -> Chem.Mol:
     return molecule
 
 
-def read_sdf(path: str | Path) -> Chem.Mol:
+def read_bond_orders(path: str | Path) -> Chem.Mol:
     """The first molecule of an SDF or MOL file, without explicit hydrogens.
 
     Raises:
@@ -195,7 +195,7 @@ def _find_unlikely_bonds(residue: Residue, molecule: Chem.Mol) -> list[str]:
         expected = gemmi.Element(a.element).covalent_r + gemmi.Element(b.element).covalent_r
         if not _LIKELY_LENGTHS[0] <= length / expected <= _LIKELY_LENGTHS[1]:
             warnings.append(
-                f"ligand {residue}: bond {a.name}-{b.name} is {length:.2f} A long, and the simulation keeps it so; "
+                f"ligand {residue}: bond {a.name}-{b.name} is {length:.2f} Å long, and the simulation keeps it so; "
                 "mend the coordinates"
             )
     return warnings

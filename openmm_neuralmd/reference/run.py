@@ -23,8 +23,8 @@ from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.io.directory import RunPlace, check_folder
 from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.reference.directory import (
+    PhaseProgress,
     Place,
-    Progress,
     ReferenceFiles,
     read_protocol,
     read_record,
@@ -168,7 +168,7 @@ def run_reference(
     resume: bool = False,
     overwrite: bool = False,
     report: Callable[[str], None] | None = None,
-    progress: Progress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> ReferenceRun:
     """Build and run a system, or go on with the run in a directory.
 

@@ -11,13 +11,13 @@ import numpy as np
 import openmm as mm
 import torch
 
-from openmm_neuralmd.dynamics.noise import draw_increments
+from openmm_neuralmd.dynamics.noise import draw_normals
 from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, Ligand
-from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
+from openmm_neuralmd.molecule.images import LigandImage, shift_to_nearest_image
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
 
 STAGE_PARAMETER = "neuralmd_stage"
@@ -115,6 +115,7 @@ class LigandComputation:
         self._projection = BondProjection(ligand) if self._settings["step"]["projection"] else None
         self.n_projections = self.n_iterations = self.last_iterations = 0
         self.last_vibration = np.zeros((ligand.n_atoms, 3))
+        self._drawn: tuple[int, torch.Tensor] | None = None  # of the last step
 
     @property
     def particles(self) -> list[int]:
@@ -189,8 +190,7 @@ class LigandComputation:
         with torch.inference_mode():  # here, because OpenMM may call from a thread of its own
             x = torch.from_numpy(ANGSTROM_PER_NM * positions).unsqueeze(0)
             if stage == Stage.ACCELERATION and model.n_noise > 0:
-                increments = draw_increments(self._settings["seed"], step, model.n_noise)
-                force, noise = model.compute_force_and_noise(x, torch.from_numpy(increments)[None])
+                force, noise = model.compute_force_and_noise(x, self._draw(model, step)[:, : model.n_noise])
                 scale = (timestep / model.snapshot_interval) ** -0.5
                 # summed in double precision as in solvers: rounding is the one difference that could grow between them
                 acceleration = (force / model.masses[:, None]).double() + scale * noise.double()
@@ -213,12 +213,18 @@ class LigandComputation:
 
     def _compute_vibration(self, positions: np.ndarray, step: int) -> np.ndarray:
         model = self._model if self._model is not None else self._load()
-        normals = draw_increments(self._settings["seed"], step, model.n_noise + positions.size)[model.n_noise :]
         with torch.inference_mode():
             x = torch.from_numpy(ANGSTROM_PER_NM * positions).unsqueeze(0)
-            vibration = model.compute_vibration(x, torch.from_numpy(normals)[None])
+            vibration = model.compute_vibration(x, self._draw(model, step)[:, model.n_noise :])
         self.last_vibration = vibration[0].to(torch.float64).numpy() / ANGSTROM_PER_NM
         return self.last_vibration
+
+    def _draw(self, model: BoundModel, step: int) -> torch.Tensor:
+        """Normals of a step and of its vibration, (1, n_noise + 3 n_atoms)."""
+        if self._drawn is None or self._drawn[0] != step:
+            n = model.n_noise + self.last_vibration.size
+            self._drawn = step, draw_normals([self._settings["seed"]], step, n)
+        return self._drawn[1]
 
     def _load(self) -> BoundModel:
         """Find, check and bind the model file that a pickled computation names."""

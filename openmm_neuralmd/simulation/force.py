@@ -22,6 +22,7 @@ from openmm_neuralmd.force_field.movers import MOVERS
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
+from openmm_neuralmd.molecule.images import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import (
     STAGE_PARAMETER,
@@ -30,7 +31,6 @@ from openmm_neuralmd.simulation.computation import (
     Stage,
     StepSettings,
 )
-from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 

@@ -16,6 +16,7 @@ import torch
 
 import openmm_neuralmd
 from openmm_neuralmd.checks import check_arguments
+from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
 from openmm_neuralmd.files import check_writable
 from openmm_neuralmd.folders import own_folder
@@ -49,7 +50,6 @@ from openmm_neuralmd.simulation.arguments import RUN_ARGUMENTS
 from openmm_neuralmd.simulation.computation import map_velocities
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import VIBRATION_VARIABLE, NeuralMDIntegrator
-from openmm_neuralmd.simulation.replicas import use_threads
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
 _log = logging.getLogger(__name__)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.checks import check_arguments, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.molecule.complex import (
     Complex,
     check_source,
@@ -15,7 +15,7 @@ from openmm_neuralmd.molecule.complex import (
 
 
 @check_arguments(complex_file=optional(check_path), ligand=optional(check_text), sdf=optional(check_path))
-def load_start(
+def choose_complex(
     complex_file: str | Path | None = None, *, ligand: str | None = None, sdf: str | Path | None = None
 ) -> Complex:
     """The bundled 4G3E, a folder of ``neuralmd prepare``, or the complex in a structure file.

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import mdtraj
 import numpy as np
 import torch
 
 from openmm_neuralmd.analysis.energetics import plan_energies
 from openmm_neuralmd.analysis.observation import observe
-from openmm_neuralmd.analysis.site import build_site
 from openmm_neuralmd.data.windows import Split
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.force_field.energies import ForceFieldModel, SnapshotEnergies
@@ -87,7 +85,7 @@ def compute_labels(
         TopologyMismatchError: If the force field is for another ligand or protein.
     """
     file = open_trajectory(path, top, interval=frame_interval)
-    site = build_site(mdtraj.Topology.from_openmm(complex_.topology), complex_.positions, ligand=complex_.ligand.name)
+    site = complex_.site
     plan = plan_energies(model, site, [file])
     if not plan.residues:
         raise InputError(

@@ -22,7 +22,8 @@ from openmm_neuralmd.errors import InputError, NonFiniteStateError, describe_err
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.training.checkpoint import read_checkpoint, write_checkpoint
+from openmm_neuralmd.training.checkpoint import read_training_state as read_checkpoint
+from openmm_neuralmd.training.checkpoint import write_checkpoint
 from openmm_neuralmd.training.objectives import OBJECTIVES, FrameLabels, compute_force_field_errors
 
 _log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 A model that has seen only clean snapshots drifts in rollout; one that has seen displaced inputs with clean targets
 contracts. Displacements are those a rollout makes: rigid motion and turns about rotatable bonds, both finite (bond
-lengths stay exact), and a little free motion of every atom.
+lengths stay exact), and a little free motion of every atom. docs/decisions/0003-displaced-inputs.md has the price.
 """
 
 import torch

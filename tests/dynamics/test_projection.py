@@ -63,7 +63,7 @@ def find_worst_distance(ligand: Ligand, positions: np.ndarray) -> float:
 
 def test_measures_what_models_do(ligand: Ligand, monkeypatch: pytest.MonkeyPatch) -> None:
     """The projection's errors and gradients in numpy are those in torch."""
-    monkeypatch.setattr(projection_module, "_PLAY_NM", 0.0)
+    monkeypatch.setattr(projection_module, "PLAY_NM", 0.0)
     moved = np.stack([displace(ligand.geometry, 0.03, seed=seed) for seed in range(3)])
     shape = build_shape(ligand.geometry, ligand.bonds)
     arrays = projection_module._ShapeArrays(shape, ligand.n_atoms)
@@ -138,8 +138,8 @@ def test_mirrored_ligand_is_brought_back_to_its_chirality() -> None:
 )
 def test_what_is_flat_or_straight_converges_as_fast_as_the_rest(smiles: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where gradients vanish Gauss-Newton halves the error in each iteration: from 0.3 A to 1e-8 A it needs 25."""
-    monkeypatch.setattr(projection_module, "_FAST", 0.0)  # new gradients each time
-    monkeypatch.setattr(projection_module, "_PLAY_NM", 0.0)
+    monkeypatch.setattr(projection_module, "FAST", 0.0)  # new gradients each time
+    monkeypatch.setattr(projection_module, "PLAY_NM", 0.0)
     ligand = make_complex(smiles).ligand
     projection = BondProjection(ligand, tolerance=1e-9)
     for seed in range(10):
@@ -182,7 +182,7 @@ def test_non_finite_positions_raise() -> None:
 
 def test_unreachable_distances_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     """With too few iterations allowed, nothing converges and the error says what was tried."""
-    monkeypatch.setattr(projection_module, "_MAX_ITERATIONS", 0)
+    monkeypatch.setattr(projection_module, "MAX_ITERATIONS", 0)
     ligand = make_complex(CHIRAL_ALKYNE).ligand
     with pytest.raises(ProjectionError, match="steps per snapshot"):
         BondProjection(ligand).project(displace(ligand.geometry, 0.1, seed=0))

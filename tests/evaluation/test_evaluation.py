@@ -13,9 +13,11 @@ import torch
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
+from openmm_neuralmd.dynamics import ensembles
+from openmm_neuralmd.dynamics.ensembles import run_ensemble
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.evaluation import predictors
-from openmm_neuralmd.evaluation.evaluate import evaluate, evaluate_complexes
+from openmm_neuralmd.evaluation.evaluate import _predict, evaluate, evaluate_complexes
+from openmm_neuralmd.evaluation.predictors import make_model_predictors
 from openmm_neuralmd.evaluation.scores import COLUMNS, Judge, Score, combine
 from openmm_neuralmd.evaluation.table import format_csv
 from openmm_neuralmd.models.export import export_model, load_bundled_model, load_model
@@ -141,13 +143,29 @@ def test_replicas_in_parts_are_the_same_paths(bundled, tmp_path, monkeypatch, ki
     metadata = {"kind": kind, "config": config, "snapshot_interval": 80.0, "elements": [6, 7, 8, 16, 17],
                 "scheme": "leapfrog", "steps_per_snapshot": 1}  # fmt: skip
     export_model(build_network(kind, config), metadata, tmp_path / "m.pt")
-    starts = np.tile(bundled.ligand.positions, (7, 1, 1))
+    starts = torch.from_numpy(10.0 * np.tile(bundled.ligand.positions, (7, 2, 1, 1)))
     paths = []
     for size in (3, 100):
-        monkeypatch.setattr(predictors, "_BATCH", size)
-        predict = predictors.make_model_predictor(load_model(tmp_path / "m.pt"), bundled, kind).predict
-        paths.append(predict(starts, starts, 2, list(range(7))))
-    np.testing.assert_allclose(*paths, atol=1e-5)
+        monkeypatch.setattr(ensembles, "_CPU_BATCH", size)
+        (predictor,) = make_model_predictors(load_model(tmp_path / "m.pt"), bundled, kind)
+        paths.append(run_ensemble(predictor.propagator, starts, range(7), 2).path)
+    assert paths[0].shape == (2, 7, bundled.ligand.n_atoms, 3)
+    np.testing.assert_allclose(*paths, atol=1e-4)
+
+
+def test_paths_that_break_are_nan_in_their_rows_only(bundled, trajectory, caplog):
+    """One start is where no model holds; the others are predicted as without it."""
+    (predictor,) = make_model_predictors(load_bundled_model("sde"), bundled, "SDE")
+    history = trajectory.snapshots[:20].copy()
+    whole, _ = _predict(predictor, history, 30, 10, 0, 2)
+    history[14, 3] += 1e5
+    paths, _ = _predict(predictor, history, 30, 10, 0, 2)
+    assert paths.shape == (2, 30, bundled.ligand.n_atoms, 3)
+    is_broken = np.isnan(paths).all((2, 3))
+    assert is_broken[:, 4::10].all()
+    assert not np.isnan(np.delete(paths, [4, 14, 24], axis=1)).any()
+    np.testing.assert_allclose(np.delete(paths, [4, 14, 24], 1), np.delete(whole, [4, 14, 24], 1), atol=1e-5)
+    assert "2 of 20 replicas broke" in caplog.text
 
 
 class TestComplexes:

@@ -18,7 +18,7 @@ import torch
 from openmm_neuralmd.checks import TAKES_NOISE
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.data.leakage import read_identities
-from openmm_neuralmd.dynamics.rollout import SOLVERS
+from openmm_neuralmd.dynamics.stepped import SOLVERS
 from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models import archive
 from openmm_neuralmd.models.applicability import assess_applicability

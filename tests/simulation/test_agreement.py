@@ -8,7 +8,7 @@ import pytest
 import torch
 from openmm import Platform
 
-from openmm_neuralmd.dynamics.rollout import SOLVERS
+from openmm_neuralmd.dynamics.stepped import SOLVERS
 from openmm_neuralmd.models.bound import BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex

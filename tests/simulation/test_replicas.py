@@ -100,3 +100,43 @@ def test_errors_come_out_of_the_threads(tiny_complex: Complex, n_threads: int) -
     with pytest.raises(NonFiniteStateError, match="step 1"):
         run_replicas(tiny_complex, model, n_snapshots=3, seeds=range(N_REPLICAS))
     assert torch.get_num_threads() == n_threads
+
+
+class Fragile(ModelDouble):
+    """Where the ligand is 5 A and more from its place the force is NaN, or, where that is chosen, tears it apart."""
+
+    def compute_force(self, positions: Tensor) -> Tensor:
+        force = super().compute_force(positions)
+        is_away = ((positions - self.centre).mean(dim=1, keepdim=True).norm(dim=-1, keepdim=True) > 5.0).expand_as(
+            force
+        )
+        torn = 1e4 * torch.linspace(-1.0, 1.0, self.n_atoms, dtype=force.dtype)[:, None].expand_as(force)
+        return torch.where(is_away, torn if self.tears else torch.nan, force)
+
+    tears = False
+
+
+class Tearing(Fragile):
+    tears = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(Fragile, "positions are NaN or infinite"), (Tearing, "bonds cannot be brought back")]
+)
+def test_a_replica_that_breaks_is_named_and_takes_no_other_along(
+    kind: type[Fragile], message: str, tiny_complex: Complex, n_threads: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = kind(**vars(make_double(tiny_complex, amplitude=0.3, friction=0.5)))
+    seeds = [100 + k for k in range(N_REPLICAS)]
+    starts = np.tile(tiny_complex.ligand.positions, (N_REPLICAS, 1, 1))
+    whole = run_replicas(tiny_complex, model, n_snapshots=4, seeds=seeds, starts=starts)
+    assert caplog.text == ""
+    starts[11] += 0.5
+    found = run_replicas(tiny_complex, model, n_snapshots=4, seeds=seeds, starts=starts)
+    assert (
+        f"1 of {N_REPLICAS} replicas broke and are NaN from there on, of seeds 111; the first: step 1:" in caplog.text
+    )
+    assert message in caplog.text
+    others = [k for k in range(N_REPLICAS) if k != 11]
+    np.testing.assert_allclose(found[:, others], whole[:, others], rtol=0, atol=1e-12)
+    assert np.isnan(found[:, 11]).all()
