@@ -12,7 +12,6 @@ PACKAGE = ROOT / "openmm_neuralmd"
 MODULES = sorted(str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py"))
 NOT_YET = frozenset(
     """
-    analysis/command.py
     analysis/observation.py
     data/misato.py
     data/perception.py
@@ -35,12 +34,10 @@ NOT_YET = frozenset(
     molecule/images.py
     molecule/ligand.py
     molecule/matching.py
-    reference/command.py
     simulation/computation.py
     simulation/force.py
     simulation/rigid.py
     training/loop.py
-    training/options.py
     training/rollouts.py
     """.split()
 )

@@ -7,12 +7,8 @@ from pathlib import Path
 from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
-_OF_COMMANDS = "a command that adds a force field to another one's, under the same name"
-ALLOWED = {
-    "add_compare_arguments": _OF_COMMANDS,
-    "run_compare": _OF_COMMANDS,
-    "load_model": "the force field of a comparison, in that command's own module",
-}
+_OF_COMMANDS = "what every module of a command offers"
+ALLOWED = {"add_arguments": _OF_COMMANDS, "run": _OF_COMMANDS}
 """Names that two modules may define, and why."""
 
 

@@ -111,7 +111,7 @@ def compare(
         InputError: If there is no reference, or a trajectory has too few frames.
     """
     if not references:
-        raise InputError("no reference: give at least one MD trajectory (--reference)")
+        raise InputError("no reference: give at least one MD trajectory (`references`)")
     for o in (run, *references):
         if o.n_intervals < MIN_FRAMES:
             raise InputError(

@@ -1,5 +1,6 @@
 """Trajectories of a complex, from OpenMM, GROMACS or Amber, as ligand snapshots in the rigid protein's place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,10 @@ class LigandTrajectory:
     superposed_on: str = "all"
     notes: tuple[str, ...] = ()
     kept: KeptFrames | None = field(default=None, repr=False, compare=False)
+
+
+ReadTrajectory = Callable[..., LigandTrajectory]
+"""What takes the arguments of ``load_ligand_trajectory``."""
 
 
 @check_arguments(

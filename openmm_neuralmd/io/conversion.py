@@ -55,7 +55,7 @@ def _convert(files: RunFiles, format_: CopyFormat, target: Path, interval: float
     topology = mdtraj.load_topology(str(files.topology))
     frames = read_dcd_frames(files.trajectory, topology.n_atoms)
     copy = files.get_copy(format_.name)
-    remedy = "resume the run (--resume), which writes it again"
+    remedy = "resume the run (`resume=True`), which writes it again"
     try:
         with give_ascii_path(target, write=True) as ascii_target, format_.open(ascii_target, topology) as write:
             for first in range(0, len(frames), _CHUNK):

@@ -61,16 +61,18 @@ def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:
         InputError: If there is a run and neither ``resume`` nor ``overwrite`` is said, or nothing to resume.
     """
     if resume and overwrite:
-        raise InputError("resume and overwrite exclude each other: say --resume to go on or --force to start again")
+        raise InputError(
+            "resume and overwrite exclude each other: say `resume=True` to go on or `overwrite=True` to start again"
+        )
     check_writable(files.folder)
     existing = files.list_existing()
     if existing and not (resume or overwrite):
         raise InputError(
-            f"{files.folder} already holds a run ({existing[0].name}): say --resume to go on, --force to replace it, "
-            "or give another directory"
+            f"{files.folder} already holds a run ({existing[0].name}): say `resume=True` to go on, "
+            "`overwrite=True` to replace it, or give another directory"
         )
     if resume and not files.record.exists():
-        raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out --resume")
+        raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out `resume`")
 
 
 def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, 
         if earlier.get(name) != value:
             raise InputError(
                 f"{files.folder}: the run was made with {name} {earlier.get(name)!r}, now it is {value!r}; resume with "
-                "the same settings or start again (--force)"
+                "the same settings or start again (`overwrite=True`)"
             )
     return record
 

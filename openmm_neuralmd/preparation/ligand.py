@@ -56,7 +56,7 @@ def read_smiles(smiles: str) -> Chem.Mol:
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
-        raise InputError(f"--smiles {smiles!r} is no valid SMILES; quote it and check its rings and valences")
+        raise InputError(f"`smiles` {smiles!r} is no valid SMILES; quote it and check its rings and valences")
     return molecule
 
 
@@ -99,7 +99,7 @@ def read_component(path: str | Path) -> Chem.Mol:
             molecule = Chem.RemoveHs(molecule)
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
-            f"{path}: no usable component definition ({describe_error(error)}); give --smiles or --sdf"
+            f"{path}: no usable component definition ({describe_error(error)}); give `smiles` or `sdf`"
         ) from error
     return molecule
 

@@ -4,23 +4,11 @@ import argparse
 
 import pytest
 
-from openmm_neuralmd.checks import MOST_THREADS
+from openmm_neuralmd.checks import MOST_THREADS, refuse_twice
+from openmm_neuralmd.cli.parsing import list_given, note_given, refuse_unused
+from openmm_neuralmd.cli.values import LARGEST_SEED, interval, number, read_names, read_seeds, seed, threads, whole
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import check_output_file, check_plain_file, check_writable
-from openmm_neuralmd.options import (
-    LARGEST_SEED,
-    interval,
-    list_given,
-    note_given,
-    number,
-    read_names,
-    read_seeds,
-    refuse_twice,
-    refuse_unused,
-    seed,
-    threads,
-    whole,
-)
 
 
 def parse(kind: dict, text: str) -> object:
