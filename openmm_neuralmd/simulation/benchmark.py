@@ -15,6 +15,7 @@ from openmm_neuralmd.checks import a_count, check_arguments, check_threads
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
+from openmm_neuralmd.simulation.arguments import bind_force
 from openmm_neuralmd.simulation.force import NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
