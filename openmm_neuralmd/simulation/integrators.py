@@ -12,15 +12,28 @@ from dataclasses import dataclass
 
 import openmm as mm
 
-from openmm_neuralmd.checks import MOST_SNAPSHOTS, TAKES_NOISE, an_instance, check_count, check_scheme
-from openmm_neuralmd.errors import NonFiniteStateError
-from openmm_neuralmd.simulation.computation import STAGE_PARAMETER, TIMESTEP_PARAMETER, LigandComputation, Stage
-from openmm_neuralmd.simulation.force import NeuralMDForce, read_step_settings
+from openmm_neuralmd.checks import (
+    MOST_SNAPSHOTS,
+    TAKES_NOISE,
+    an_instance,
+    check_arguments,
+    check_count,
+    check_scheme,
+)
+from openmm_neuralmd.errors import InputError, NonFiniteStateError
+from openmm_neuralmd.simulation.computation import (
+    STAGE_PARAMETER,
+    TIMESTEP_PARAMETER,
+    LigandComputation,
+    Stage,
+    StepSettings,
+)
+from openmm_neuralmd.simulation.force import FORCE_NAME, NeuralMDForce, find_force, read_computation, read_step_settings
+from openmm_neuralmd.simulation.ligand_context import PLATFORMS_APART, VIBRATION_VARIABLE, LigandContext
 from openmm_neuralmd.solvers.dynamics import check_steps_per_snapshot
 
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
 
-VIBRATION_VARIABLE = "vibration"
 _A_FORCE = an_instance(NeuralMDForce, mm.System, of="the NeuralMDForce, or the System that holds one")
 
 
@@ -130,27 +143,46 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         steps = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
         self.steps_per_snapshot = check_steps_per_snapshot(steps)
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
-        own = f"f{settings.force_group}"
-        a = own if settings.computes_drift else f"f{settings.drift_group}/m"
-        self.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
-        self.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
-        vibrates = settings.projection and settings.has_noise
-        if vibrates:
-            self.addPerDofVariable(VIBRATION_VARIABLE, 0)
-            self.addComputePerDof("x", f"x - {VIBRATION_VARIABLE}")
-        self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
-        SCHEMES[self.scheme].add_to(self, a)
-        if settings.projection:
-            self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
-            self.addComputePerDof("v", f"v + {own}/dt")  # first: moving x would call for another evaluation
-            self.addComputePerDof("x", f"x + {own}")
-        if vibrates:
-            self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.VIBRATION)))
-            self.addComputePerDof(VIBRATION_VARIABLE, own)
-            self.addComputePerDof("x", f"x + {VIBRATION_VARIABLE}")
-        if settings.is_held:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
-            self.addConstrainPositions()
-        self.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))
+        self._settings = settings
+        self._computation = force.computation if isinstance(force, NeuralMDForce) else None
+        self._ligand_context: LigandContext | None = None
+        _write_program(self, settings, self.scheme)
+
+    @check_arguments(context=an_instance(mm.Context, of="an openmm.Context, such as simulation.context"))
+    def attach(self, context: mm.Context) -> None:
+        """Take all further steps beside the Context, which gets what they lead to: same path, to the bit.
+
+        On the CPU and Reference platforms steps then cost what the ligand costs, however large the System and whatever
+        forces it has; else the CPU platform builds its neighbour list anew wherever the ligand has moved. On other
+        platforms steps stay as they are.
+
+        Args:
+            context: The one that was made with this integrator.
+
+        Raises:
+            InputError: If it was made with another integrator, its System has no NeuralMDForce, or more than the
+                ligand can move in it.
+            NotImplementedError: If the backend is "torchforce".
+        """
+        if context.getIntegrator() is not self:
+            raise InputError(
+                "the Context was made with another integrator; attach this one to the Context made with it"
+            )
+        if not self._settings.computes_drift:
+            raise NotImplementedError("steps beside a Context need backend 'python' or 'pythontorch'")
+        if context.getPlatform().getName() not in PLATFORMS_APART:
+            return
+        system = context.getSystem()
+        program = mm.CustomIntegrator(self.getStepSize())
+        _write_program(program, self._settings, self.scheme)
+        self._ligand_context = LigandContext(
+            context,
+            self,
+            program,
+            self._computation or read_computation(system),
+            force_group=self._settings.force_group,
+            is_periodic=find_force(system, FORCE_NAME).usesPeriodicBoundaryConditions(),
+        )
 
     def step(self, steps: int) -> None:
         """Take steps; an exception in the model or in the projection arrives as it was raised.
@@ -163,7 +195,10 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         steps = check_count("steps", steps, least=0, most=MOST_SNAPSHOTS)
         LigandComputation.last_error, LigandComputation.last_step = None, 0
         try:
-            super().step(steps)
+            if self._ligand_context is None:
+                super().step(steps)
+            else:
+                self._ligand_context.step(steps)
         except mm.OpenMMException as openmm_error:
             error, LigandComputation.last_error = LigandComputation.last_error, None
             if error is not None:
@@ -174,3 +209,27 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
                 step = LigandComputation.last_step
                 raise NonFiniteStateError(f"step {step}: {openmm_error}" if step else str(openmm_error)) from None
             raise
+
+
+def _write_program(program: mm.CustomIntegrator, settings: StepSettings, scheme: str) -> None:
+    own = f"f{settings.force_group}"
+    a = own if settings.computes_drift else f"f{settings.drift_group}/m"
+    program.addGlobalVariable("friction", settings.friction / settings.snapshot_interval)
+    program.addComputeGlobal(TIMESTEP_PARAMETER, "dt")
+    vibrates = settings.projection and settings.has_noise
+    if vibrates:
+        program.addPerDofVariable(VIBRATION_VARIABLE, 0)
+        program.addComputePerDof("x", f"x - {VIBRATION_VARIABLE}")
+    program.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.ACCELERATION)))
+    SCHEMES[scheme].add_to(program, a)
+    if settings.projection:
+        program.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.PROJECTION)))
+        program.addComputePerDof("v", f"v + {own}/dt")  # first: moving x would call for another evaluation
+        program.addComputePerDof("x", f"x + {own}")
+    if vibrates:
+        program.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.VIBRATION)))
+        program.addComputePerDof(VIBRATION_VARIABLE, own)
+        program.addComputePerDof("x", f"x + {VIBRATION_VARIABLE}")
+    if settings.is_held:  # no constraint acts on the ligand, but GPU platforms move virtual sites here only
+        program.addConstrainPositions()
+    program.addComputeGlobal(STAGE_PARAMETER, str(int(Stage.FORCE)))
