@@ -126,7 +126,7 @@ def measure_other_forces(
     attach: bool,
     n_atoms: int = N_SOLVATED,
 ) -> Ratio:
-    """A step in a System as dense as water with nonbonded forces against one without; each step is read, as by reporters.
+    """A step in a System dense as water with nonbonded forces against one without; each step is read, as reporters do.
 
     Attached, steps are taken beside the first System's Context (``NeuralMDIntegrator.attach``); else inside it.
     """
