@@ -116,6 +116,18 @@ SCHEMES = {
 }
 
 
+@dataclass
+class _Apart:
+    """What ``attach`` needs and makes. OpenMM copies an integrator's attributes with it; the copy is not attached."""
+
+    settings: StepSettings
+    computation: LigandComputation | None  # None: the System has it
+    context: LigandContext | None = None
+
+    def __deepcopy__(self, memo: dict) -> "_Apart":
+        return _Apart(self.settings, self.computation)
+
+
 class NeuralMDIntegrator(mm.CustomIntegrator):
     """Steps of ``snapshot_interval / steps_per_snapshot`` ps with the learned force alone.
 
@@ -134,6 +146,8 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             steps is not positive, or the System holds no NeuralMDForce.
     """
 
+    _apart: "_Apart | None" = None  # on the class, for those that were unpickled
+
     def __init__(
         self, force: NeuralMDForce | mm.System, *, scheme: str | None = None, steps_per_snapshot: int | None = None
     ) -> None:
@@ -143,9 +157,7 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         steps = settings.steps_per_snapshot if steps_per_snapshot is None else steps_per_snapshot
         self.steps_per_snapshot = check_steps_per_snapshot(steps)
         super().__init__(settings.snapshot_interval / self.steps_per_snapshot)
-        self._settings = settings
-        self._computation = force.computation if isinstance(force, NeuralMDForce) else None
-        self._ligand_context: LigandContext | None = None
+        self._apart = _Apart(settings, force.computation if isinstance(force, NeuralMDForce) else None)
         _write_program(self, settings, self.scheme)
 
     @check_arguments(context=an_instance(mm.Context, of="an openmm.Context, such as simulation.context"))
@@ -168,19 +180,22 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
             raise InputError(
                 "the Context was made with another integrator; attach this one to the Context made with it"
             )
-        if not self._settings.computes_drift:
+        if self._apart is None:
+            raise InputError("an integrator that was unpickled cannot be attached; make a NeuralMDIntegrator anew")
+        settings = self._apart.settings
+        if not settings.computes_drift:
             raise NotImplementedError("steps beside a Context need backend 'python' or 'pythontorch'")
         if context.getPlatform().getName() not in PLATFORMS_APART:
             return
         system = context.getSystem()
         program = mm.CustomIntegrator(self.getStepSize())
-        _write_program(program, self._settings, self.scheme)
-        self._ligand_context = LigandContext(
+        _write_program(program, settings, self.scheme)
+        self._apart.context = LigandContext(
             context,
             self,
             program,
-            self._computation or read_computation(system),
-            force_group=self._settings.force_group,
+            self._apart.computation or read_computation(system),
+            force_group=settings.force_group,
             is_periodic=find_force(system, FORCE_NAME).usesPeriodicBoundaryConditions(),
         )
 
@@ -195,10 +210,10 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
         steps = check_count("steps", steps, least=0, most=MOST_SNAPSHOTS)
         LigandComputation.last_error, LigandComputation.last_step = None, 0
         try:
-            if self._ligand_context is None:
+            if self._apart is None or self._apart.context is None:
                 super().step(steps)
             else:
-                self._ligand_context.step(steps)
+                self._apart.context.step(steps)
         except mm.OpenMMException as openmm_error:
             error, LigandComputation.last_error = LigandComputation.last_error, None
             if error is not None:

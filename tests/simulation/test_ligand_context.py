@@ -1,5 +1,6 @@
 """Steps beside a System's Context: the same path to the bit, and no evaluation in that Context."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,21 @@ def test_integrator_of_a_system_that_was_read(tiny_complex: Complex, model_files
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
 
 
+def test_a_copy_is_not_attached(tiny_complex: Complex, platform: Platform) -> None:
+    """It can be, to its own Context."""
+    context = make_context(tiny_complex, make_double(tiny_complex, **VIBRATING), platform, attach=True)
+    copied = copy.copy(context.getIntegrator())
+    second = mm.Context(context.getSystem(), copied, platform)
+    second.setPositions(read(context)[0])
+    context.getIntegrator().step(1)
+    copied.step(1)
+    assert_same(context, second)
+    copied.attach(second)
+    context.getIntegrator().step(2)
+    copied.step(2)
+    assert_same(context, second)
+
+
 class TestRefusals:
     def test_no_context(self, tiny_complex: Complex) -> None:
         integrator = NeuralMDIntegrator(NeuralMDForce(tiny_complex, make_double(tiny_complex)))
@@ -219,6 +235,6 @@ class TestRefusals:
     def test_a_backend_without_python(self, tiny_complex: Complex, platform: Platform) -> None:
         context = make_context(tiny_complex, make_double(tiny_complex), platform, attach=False)
         integrator = context.getIntegrator()
-        integrator._settings = replace(integrator._settings, computes_drift=False)
+        integrator._apart.settings = replace(integrator._apart.settings, computes_drift=False)
         with pytest.raises(NotImplementedError, match="backend 'python' or 'pythontorch'"):
             integrator.attach(context)
