@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
     simulation = Simulation(complex_.topology, system, integrator, mm.Platform.getPlatformByName("CPU"))
     simulation.context.setPositions(complex_.positions)
     simulation.context.computeVirtualSites()
+    integrator.attach(simulation.context)  # steps cost what the ligand costs, whatever else the System holds
     steps = integrator.steps_per_snapshot
     if options.out:
         simulation.reporters.append(DCDReporter(str(options.out), steps, enforcePeriodicBox=False))
