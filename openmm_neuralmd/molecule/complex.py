@@ -27,7 +27,7 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format, read_json, read_text
 from openmm_neuralmd.folders import settle_folder
-from openmm_neuralmd.molecule.bonds import list_records
+from openmm_neuralmd.molecule.bonds import find_parts, list_records
 from openmm_neuralmd.molecule.chemistry import describe_choice, format_formula, match_graphs
 from openmm_neuralmd.molecule.images import find_nearest_image, read_box
 from openmm_neuralmd.molecule.ligand import Ligand, build_ligand, load_ligand_sdf
@@ -369,14 +369,10 @@ def _check_molecule(name: str, n_atoms: int, bonds: np.ndarray) -> None:
         raise InputError(f"ligand {name} has {n_atoms} heavy atoms: a model needs at least 2")
     if len(bonds) == 0:
         raise InputError(f"ligand {name} has no bonds: add CONECT records to the PDB file or give an SDF file (`sdf`)")
-    reached, grown = {0}, True
-    while grown:
-        linked = {int(b) for pair in bonds if reached & set(pair.tolist()) for b in pair}
-        grown = not linked <= reached
-        reached |= linked
-    if len(reached) < n_atoms:
+    first = find_parts(n_atoms, bonds)[0]
+    if len(first) < n_atoms:
         raise InputError(
-            f"ligand {name}: its bonds join only {len(reached)} of {n_atoms} heavy atoms: complete the CONECT records "
+            f"ligand {name}: its bonds join only {len(first)} of {n_atoms} heavy atoms: complete the CONECT records "
             "or give an SDF file (`sdf`)"
         )
 
