@@ -18,7 +18,7 @@ from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_plain_file, check_writable
 from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
-from openmm_neuralmd.models.registry import get_kind, list_kinds
+from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
 from openmm_neuralmd.options import interval, number, refuse_unused, seed, threads, whole
 from openmm_neuralmd.simulation.force_field_options import (
     FORCE_FIELD_NUMBERS,
@@ -51,7 +51,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
-    parser.add_argument("--kind", choices=sorted(list_kinds()), default="sde", help="default: %(default)s")
+    parser.add_argument(
+        "--kind", choices=sorted(list_kinds()), default="sde", help=f"default: %(default)s; {_escape(describe_kinds())}"
+    )
     parser.add_argument("--lag", **interval(), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
     parser.add_argument("--seed", **seed(), default=defaults.seed)
     parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
@@ -98,6 +100,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an existing OUT")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--out", required=True, metavar="M.pt", help="model file to write")
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")  # argparse formats help
 
 
 def run_train(args: argparse.Namespace) -> None:
