@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_SNAPSHOTS = 2**31 - 1  # a DCD file counts frames with 32 bits
-MOST_STEPS_PER_SNAPSHOT = 100_000
+MOST_STEPS_PER_SNAPSHOT = 100_000  # at 80 ps a snapshot they are shorter than a femtosecond, which MD itself takes
 MOST_THREADS = max(128, 4 * (os.cpu_count() or 1))
 """More than any number that helps, and far less than any threading library refuses."""
 _LONGEST_NAME = 255  # bytes of a file's or folder's name, of every file system in use

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -26,7 +27,7 @@ _REMEDIES = {
 }
 TEMPORARY_PREFIX = ".tmp-"
 _LONGEST_SUFFIX = 20  # bytes
-_PROBE_BYTES = 2**20
+_PROBE_BYTES = 2**20  # a disk that takes as much is not full
 
 
 def read_text(path: str | Path) -> str:
@@ -68,6 +69,12 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged, it holds no names with values; {remedy}")
     return content
+
+
+def compute_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content in hexadecimal digits; memory does not grow with the file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_format(path: str | Path) -> str:

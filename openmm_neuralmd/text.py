@@ -13,6 +13,7 @@ _SPACES = re.compile("[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]")
 _HIDDEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 """Control characters, those that turn the direction of what follows, and halves of characters, which stand for bytes
 of names that are not UTF-8."""
+_ANGSTROM = re.compile(r"(?<=\[)A(?=[\]/^])")  # as a unit in brackets
 _MARKUP = re.compile(r"[\\`*\[\]<>|&$~]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is one in markdown too
 
 
@@ -66,6 +67,11 @@ def shorten(text: str, width: int) -> str:
 def escape_markdown(text: str) -> str:
     """The text on one line, with backslashes before what markdown would take for its own, cells of tables included."""
     return _MARKUP.sub(r"\\\g<0>", clean_text(text))
+
+
+def spell_units(title: str) -> str:
+    """A title as it is shown, "RMSF [Å]"; the names of columns and rows that programs read have A for angstrom."""
+    return _ANGSTROM.sub("\u00c5", title)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ snapshots (``snapshot_interval`` ps each). With 1 Da nm/ps^2 = 1 kJ/mol/nm and t
     gamma[1/ps] = gamma[1/snapshot] / tau
 """
 
+# by definition: 1 A is 1e-10 m; two numbers, because 1/10.0 and products with it round differently
 ANGSTROM_PER_NM = 10.0
 NM_PER_ANGSTROM = 0.1
 

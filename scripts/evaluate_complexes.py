@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from openmm_neuralmd.cli import main
-from openmm_neuralmd.data.entries import COLUMNS
+from openmm_neuralmd.data.entries import TABLE_COLUMNS
 from openmm_neuralmd.evaluation.evaluate import average_rows, describe_rows
 from openmm_neuralmd.evaluation.table import Evaluation
 from openmm_neuralmd.models.applicability import assess_applicability
@@ -53,7 +53,7 @@ def write_part(path: Path, rows: Sequence[Row], part: str) -> Path:
     """A table for ``neuralmd --complexes``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(file, TABLE_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows({**row, "part": part} for row in rows)
     return path

@@ -30,7 +30,6 @@ from openmm_neuralmd import (
 )
 from openmm_neuralmd.analysis.command import compare_files, write_comparison
 from openmm_neuralmd.analysis.plots import write_overview
-from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
@@ -38,6 +37,7 @@ from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError
 from openmm_neuralmd.evaluation.evaluate import evaluate, evaluate_complexes
 from openmm_neuralmd.evaluation.table import Evaluation
+from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import export_model
 from openmm_neuralmd.models.networks.bindingnet import BindingNet

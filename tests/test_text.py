@@ -7,7 +7,15 @@ import pytest
 
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.text import check_label, clean_text, clean_texts, escape_markdown, guard_terminal, shorten
+from openmm_neuralmd.text import (
+    check_label,
+    clean_text,
+    clean_texts,
+    escape_markdown,
+    guard_terminal,
+    shorten,
+    spell_units,
+)
 
 PLAIN = "r1 \u00c5ngstr\u00f6m \u05e9\u05dc \U0001f600 $x$ <b> |"
 
@@ -52,6 +60,19 @@ def test_long_texts_lose_their_middle(text: str) -> None:
     assert width <= 20
     assert found == text if len(text) < 20 else (found[0], found[-1]) == (text[0], text[-1])
     assert width >= 18 or found == text
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("RMSF [A]", "RMSF [Å]"),
+        ("error [A^2/snapshot^4]", "error [Å^2/snapshot^4]"),
+        ("chain [A, B] of [Ala]", "chain [A, B] of [Ala]"),
+        ("A [ps]", "A [ps]"),
+    ],
+)
+def test_only_units_are_spelled(title: str, expected: str) -> None:
+    assert spell_units(title) == expected
 
 
 def test_labels_are_checked() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.ligand import LigandGraph, build_ligand, load_ligand_sdf, select_ligand
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.site import BindingSite, build_site
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
+from openmm_neuralmd.molecule.ligand import Ligand, load_ligand_sdf
+from openmm_neuralmd.molecule.site import BindingSite, build_site
 
 LIGAND_NAME = "0WC"
 REPLICAS = ("r1", "r2")
@@ -24,7 +24,7 @@ def get_bundled_path(name: str) -> Path:
     return Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e" / name))
 
 
-def load_bundled_ligand() -> LigandGraph:
+def load_bundled_ligand() -> Ligand:
     """0WC with its bond orders, reference geometry and atom names."""
     return load_bundled_site().ligand
 
@@ -32,9 +32,7 @@ def load_bundled_ligand() -> LigandGraph:
 def load_bundled_site() -> BindingSite:
     """The binding site of ``complex.pdb``."""
     start = mdtraj.load(str(get_bundled_path("complex.pdb")))
-    residue = select_ligand(start.topology, LIGAND_NAME)
-    names = build_ligand(start.topology, residue, start.xyz[0]).atom_names
-    graph = load_ligand_sdf(get_bundled_path("ligand.sdf"), LIGAND_NAME, names)
+    graph = load_ligand_sdf(get_bundled_path("ligand.sdf"), LIGAND_NAME)
     return build_site(start.topology, start.xyz[0].astype(np.float64), ligand=LIGAND_NAME, graph=graph)
 
 

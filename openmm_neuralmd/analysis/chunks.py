@@ -7,15 +7,16 @@ from typing import TypeVar
 import numpy as np
 
 FRAMES = 2000
+"""Of a part: enough that the calls cost nothing beside the work, and few enough for the memory of any machine."""
 
-Atoms = TypeVar("Atoms")
+_Atoms = TypeVar("_Atoms")
 
 
-def in_chunks(function: Callable[[np.ndarray, Atoms], np.ndarray]) -> Callable[[np.ndarray, Atoms], np.ndarray]:
+def in_chunks(function: Callable[[np.ndarray, _Atoms], np.ndarray]) -> Callable[[np.ndarray, _Atoms], np.ndarray]:
     """Call ``function(positions, atoms)`` for parts of ``positions``, (n_frames, ...), and join what it returns."""
 
     @wraps(function)
-    def chunked(positions: np.ndarray, atoms: Atoms) -> np.ndarray:
+    def chunked(positions: np.ndarray, atoms: _Atoms) -> np.ndarray:
         if len(positions) <= FRAMES:
             return function(positions, atoms)
         parts = [function(positions[k : k + FRAMES], atoms) for k in range(0, len(positions), FRAMES)]

@@ -12,12 +12,10 @@ from pathlib import Path
 from openmm_neuralmd.analysis.bundled import REPLICAS
 from openmm_neuralmd.analysis.comparison import Comparison, compare, describe_overall
 from openmm_neuralmd.analysis.energetics import EnergyModel, compute_energies, plan_energies
-from openmm_neuralmd.analysis.ligand import load_ligand_sdf, match_ligands, select_ligand
 from openmm_neuralmd.analysis.observation import MAX_KEPT_FRAMES, RESERVED_LABELS, observe, observe_start
 from openmm_neuralmd.analysis.records import collect_metrics, write_records
 from openmm_neuralmd.analysis.report import write_report
 from openmm_neuralmd.analysis.scenes import write_scenes
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.checks import (
     a_choice,
@@ -35,6 +33,9 @@ from openmm_neuralmd.folders import make_replacement
 from openmm_neuralmd.io.formats import is_hdf5
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run, open_trajectory
 from openmm_neuralmd.molecule.chemistry import describe_choice
+from openmm_neuralmd.molecule.ligand import load_ligand_sdf, select_ligand
+from openmm_neuralmd.molecule.matching import match_ligands
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.options import interval, list_given, refuse_twice, refuse_unused
 from openmm_neuralmd.text import check_label, clean_text
 
@@ -263,6 +264,5 @@ def _choose_site(run: TrajectoryFile, ligand: str | None, sdf: Path | None) -> t
         residue = select_ligand(run.topology, site.ligand.name)
         graph = load_ligand_sdf(sdf, residue.name)
         ordered = graph.reorder(match_ligands(site.ligand, graph)[0])
-        named = replace(ordered, atom_names=site.ligand.atom_names)
-        site = build_site(run.topology, run.positions, ligand=residue.name, graph=named)
+        site = build_site(run.topology, run.positions, ligand=residue.name, graph=ordered)
     return site, replicas

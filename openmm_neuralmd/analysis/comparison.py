@@ -15,14 +15,17 @@ from openmm_neuralmd.analysis.integrity import BROKEN, WORSE, IntegrityCheck, ch
 from openmm_neuralmd.analysis.metrics import compute_published_metrics, compute_textbook_metrics
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.properties import MIN_FRAMES, Property, list_properties
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.site import BindingSite
 
 CLOSE_RATIO = 1.5
 """Up to this many times MD's own distance counts as close: one pair of replicas does not fix that distance better."""
 BROKEN_RATIO = 10.0
+"""Beyond this many times MD's own distance a run does not do what MD does at all."""
 MAX_BLOCKS = 12
+"""Blocks of a long trajectory that are compared, evenly spread over it: more take more time and say the same."""
 INTERVAL_TOLERANCE = 0.01
+"""By how much of the longest interval whole strides of a series may miss it: times in files are rounded."""
 
 CLOSE, BLIND = "as close to MD as MD is to itself", "tells nothing"
 

@@ -6,8 +6,9 @@ import numpy as np
 CONTACT_CUTOFF_NM = 0.45
 """Between heavy atoms; Best, Hummer, Eaton (2013), doi:10.1073/pnas.1311599110."""
 HYDROGEN_BOND_NM = 0.25
+"""From hydrogen to acceptor, at most; Baker, Hubbard (1984), doi:10.1016/0079-6107(84)90007-5."""
 HYDROGEN_BOND_ANGLE = np.radians(120.0)
-"""H...acceptor distance and donor-H...acceptor angle; Baker, Hubbard (1984), doi:10.1016/0079-6107(84)90007-5."""
+"""Donor, hydrogen, acceptor, at least; same source."""
 _DONORS, _ACCEPTORS = ("N", "O"), ("N", "O")
 
 

@@ -10,11 +10,13 @@ from typing import NamedTuple, Protocol
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.ligand import compute_nearest_images
-from openmm_neuralmd.analysis.observation import Energies, KeptFrames, Observation, find_ligand
-from openmm_neuralmd.analysis.site import BindingSite, list_residues, map_residues
+from openmm_neuralmd.analysis.observation import Energies, Observation
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.kept import KeptFrames
 from openmm_neuralmd.io.trajectories import TrajectoryFile
+from openmm_neuralmd.molecule.images import shift_to_nearest_image
+from openmm_neuralmd.molecule.matching import find_ligand, map_residues
+from openmm_neuralmd.molecule.site import BindingSite, list_residues
 
 SHELL_NM = 0.8
 """Residues with a heavy atom this close to the ligand's starting pose take part in the interaction energy."""
@@ -285,7 +287,7 @@ def _group_hydrogens(topology: mdtraj.Topology, positions: np.ndarray, cell: np.
             if atom.element is None or atom.element.atomic_number != 1 or not heavy:
                 continue
             if atom.index not in parents:
-                vectors = compute_nearest_images(positions[heavy] - positions[atom.index], cell)
+                vectors = shift_to_nearest_image(positions[heavy] - positions[atom.index], cell)
                 parents[atom.index] = heavy[int(np.linalg.norm(vectors, axis=1).argmin())]
             groups.setdefault(parents[atom.index], []).append(atom.index)
     return groups

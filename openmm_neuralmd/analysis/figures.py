@@ -21,11 +21,9 @@ from openmm_neuralmd.analysis.fluctuations import (
     compute_torsions,
     compute_wasserstein_distances,
 )
-from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.plots import (
-    ANGSTROM,
     FAINT,
     INK,
     MAX_LABEL,
@@ -38,13 +36,17 @@ from openmm_neuralmd.analysis.plots import (
     make_figure,
 )
 from openmm_neuralmd.analysis.properties import AUTOCORRELATION_SHARE
+from openmm_neuralmd.molecule.chemistry import build_graph
+from openmm_neuralmd.molecule.ligand import Ligand
 from openmm_neuralmd.text import shorten
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 N_DISTANCES = 6
+"""Panels of a page: two rows of three."""
 MAX_SHOWN_FRAMES = 5000
 """In distributions; more would not change a histogram to the eye."""
 CONTACT_COLORS = LinearSegmentedColormap.from_list("contacts", ["#f1f3f7", "#8fb3d1", "#c8553d"])
-_TIME_COLUMNS = 200
+_TIME_COLUMNS = 200  # slices of time in the map of contacts; narrower ones could not be told apart
 _TITLE_COLUMNS = 60  # of text in the titles of panels side by side
 
 
@@ -60,7 +62,7 @@ def draw_memory(comparison: Comparison) -> Figure:
     lines = []
     for k, o in enumerate(comparison.aligned):
         if o.n_frames >= SLIDING_WINDOW:
-            rmsf = ANGSTROM * compute_sliding_rmsf(o.positions)
+            rmsf = ANGSTROM_PER_NM * compute_sliding_rmsf(o.positions)
             times = o.times[SLIDING_WINDOW // 2 :][: len(rmsf)] / 1000.0
             lines += left.plot(
                 times,
@@ -88,7 +90,7 @@ def draw_memory(comparison: Comparison) -> Figure:
 def draw_distances(comparison: Comparison) -> Figure:
     """Distributions of the pair distances in which the run is farthest from the first reference."""
     ligand = comparison.site.ligand
-    distances = [ANGSTROM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
+    distances = [ANGSTROM_PER_NM * compute_pair_distances(x, ligand.pairs) for x in _thin_series(comparison)]
     apart = compute_wasserstein_distances(distances[0], distances[1])
     chosen = np.argsort(apart)[::-1][:N_DISTANCES]
     figure = make_figure(10.0, 4.6)
@@ -106,7 +108,7 @@ def draw_distances(comparison: Comparison) -> Figure:
 def draw_torsions(comparison: Comparison) -> Figure | None:
     """Distribution of each rotatable torsion; None if there is none."""
     ligand = comparison.site.ligand
-    quadruples = ligand.find_torsions()
+    quadruples = ligand.find_dihedrals()
     if len(quadruples) == 0:
         return None
     angles = [np.degrees(compute_torsions(x, quadruples)) for x in _thin_series(comparison)]
@@ -207,7 +209,7 @@ def draw_energies(comparison: Comparison) -> Figure | None:
     return figure
 
 
-def draw_ligand_rmsf(o: Observation, ligand: LigandGraph, largest: float) -> str:
+def draw_ligand_rmsf(o: Observation, ligand: Ligand, largest: float) -> str:
     """SVG of the ligand's structural formula, each atom coloured by its RMSF.
 
     Args:
@@ -221,7 +223,7 @@ def draw_ligand_rmsf(o: Observation, ligand: LigandGraph, largest: float) -> str
     from rdkit.Chem.Draw import rdMolDraw2D
 
     molecule = build_drawing(ligand)
-    rmsf = ANGSTROM * compute_rmsf(o.positions)
+    rmsf = ANGSTROM_PER_NM * compute_rmsf(o.positions)
     colors = colormaps["plasma"](0.15 + 0.85 * Normalize(0.0, largest, clip=True)(rmsf))
     drawer = rdMolDraw2D.MolDraw2DSVG(430, 270)
     options: Any = drawer.drawOptions()
@@ -254,7 +256,7 @@ def draw_rmsf_scale(largest: float) -> Figure:
     return figure
 
 
-def build_drawing(ligand: LigandGraph) -> Chem.Mol:
+def build_drawing(ligand: Ligand) -> Chem.Mol:
     """RDKit molecule with bond orders and flat coordinates, for drawing only: no valence model is applied."""
     kinds = {
         1.0: Chem.BondType.SINGLE,
@@ -262,7 +264,7 @@ def build_drawing(ligand: LigandGraph) -> Chem.Mol:
         2.0: Chem.BondType.DOUBLE,
         3.0: Chem.BondType.TRIPLE,
     }
-    molecule = Chem.RWMol(ligand.build_molecule())
+    molecule = build_graph(ligand.atomic_numbers, ligand.bonds)
     for (a, b), order in zip(ligand.bonds.tolist(), ligand.bond_orders or (), strict=False):
         bond = molecule.GetBondBetweenAtoms(a, b)
         bond.SetBondType(kinds.get(order, Chem.BondType.SINGLE))
@@ -274,7 +276,7 @@ def build_drawing(ligand: LigandGraph) -> Chem.Mol:
     return molecule.GetMol()
 
 
-def _join_names(ligand: LigandGraph, atoms: Iterable[int]) -> str:
+def _join_names(ligand: Ligand, atoms: Iterable[int]) -> str:
     return " \u2013 ".join(shorten(ligand.atom_names[i], MAX_NAME) for i in atoms)
 
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from openmm_neuralmd.analysis.metrics import STABILITY_THRESHOLD_NM, compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.analysis.validity import (
     compute_angles,
     compute_handedness,
     compute_ring_deviations,
     find_angles,
 )
+from openmm_neuralmd.molecule.site import BindingSite
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 INTACT, WORSE, BROKEN = "intact", "worse", "broken"
 FLAT_RING_LIMIT_NM = 0.025
@@ -24,8 +25,9 @@ FLAT_RING_LIMIT_NM = 0.025
 ANGLE_LIMIT_DEGREES = 45.0
 """Beyond any reading of "fluctuation": MD at 300 K stays within 10 to 15 degrees of the mean."""
 MARGIN = 1.5
+"""Up to this many times MD's own worst is no worse: the worst of another replica differs too."""
 CLASH_MARGIN = 0.1
-ANGSTROM = 10.0
+"""Clashes a frame that a run may have beyond MD's."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,24 @@ def check_integrity(
     hands = np.sign(compute_handedness(target, centers).sum(axis=0))
     bonds, angles, inverted, flatness, clashes = {}, {}, {}, {}, {}
     for o in series:
-        bonds[o.label] = ANGSTROM * float(np.abs(compute_pair_distances(o.positions, ligand.bonds) - lengths).max())
+        stretched = np.abs(compute_pair_distances(o.positions, ligand.bonds) - lengths)
+        bonds[o.label] = ANGSTROM_PER_NM * float(stretched.max())
         angles[o.label] = float(np.degrees(np.abs(compute_angles(o.positions, triples) - openings)).max(initial=0.0))
         wrong = (compute_handedness(o.positions, centers) != hands).any(axis=1)
         inverted[o.label] = 100.0 * float(wrong.mean())
-        flatness[o.label] = ANGSTROM * float(compute_ring_deviations(o.positions, rings).max(initial=0.0))
+        flatness[o.label] = ANGSTROM_PER_NM * float(compute_ring_deviations(o.positions, rings).max(initial=0.0))
         clashes[o.label] = float("nan") if o.clashes is None else float(o.clashes.mean())
     names = [r.label for r in references]
     return (
         _check(
             "bonds_worst", "Worst bond deviation [\u00c5]", bonds, run.label, names,
-            ANGSTROM * STABILITY_THRESHOLD_NM,
+            ANGSTROM_PER_NM * STABILITY_THRESHOLD_NM,
         ),
         _check("angles_worst", "Worst angle deviation [\u00b0]", angles, run.label, names, ANGLE_LIMIT_DEGREES),
         _check("inverted", "Frames with inverted chirality [%]", inverted, run.label, names, 0.0),
         _check(
             "rings", "Aromatic rings, worst out of plane [\u00c5]", flatness, run.label, names,
-            ANGSTROM * FLAT_RING_LIMIT_NM,
+            ANGSTROM_PER_NM * FLAT_RING_LIMIT_NM,
         ),
         _check_clashes(clashes, run.label, names),
     )  # fmt: skip

@@ -17,20 +17,20 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
-from openmm_neuralmd.analysis.ligand import LigandGraph
 from openmm_neuralmd.analysis.metrics import compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.analysis.summary import load_run_context
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.files import write_whole
 from openmm_neuralmd.io.trajectories import open_run
+from openmm_neuralmd.molecule.ligand import Ligand
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite
 from openmm_neuralmd.text import clean_text, shorten
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 RUN_COLOR = "#d1495b"
 REFERENCE_COLORS = ("#30638e", "#3aa6a0", "#8e7dbe", "#a67c52")
 INK, FAINT = "#2b2d42", "#d9dce3"
-ANGSTROM = 10.0
 MAX_LABEL, MAX_NAME = 40, 12
 """Columns of a label and of the name of an atom or residue in a figure; more would leave no place for the data."""
 _LEGEND_COLUMNS, _HANDLE_COLUMNS = 125, 6  # of text in the width of a page, and beside each text
@@ -137,9 +137,9 @@ def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> 
     """
     lines = []
     for k, o in enumerate(observations):
-        rmsd = ANGSTROM * compute_rmsd(o.positions, pose)
+        rmsd = ANGSTROM_PER_NM * compute_rmsd(o.positions, pose)
         stride = max(1, round(observations[0].interval / o.interval))
-        label = f"{shorten(o.label, MAX_LABEL)} (mean {rmsd.mean():.2f} \N{ANGSTROM SIGN})"
+        label = f"{shorten(o.label, MAX_LABEL)} (mean {rmsd.mean():.2f} \u00c5)"
         if stride > 1:
             axes.plot(o.times / 1000.0, rmsd, linewidth=0.6, alpha=0.35, color=get_color(k), zorder=1)
         kept = slice(stride - 1, None, stride)
@@ -151,7 +151,7 @@ def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> 
             color=get_color(k),
             zorder=4 if k == 0 else 3,
         )
-    axes.set(xlabel="time [ns]", ylabel="ligand RMSD to the start [\N{ANGSTROM SIGN}]")
+    axes.set(xlabel="time [ns]", ylabel="ligand RMSD to the start [\u00c5]")
     axes.set_xlim(0.0, max(o.times[-1] for o in observations) / 1000.0)
     axes.set_ylim(bottom=0.0)
     faint = sorted({f"{o.interval:g} ps" for o in observations if o.interval < observations[0].interval})
@@ -163,7 +163,7 @@ def draw_rmsd(axes: Axes, observations: list[Observation], pose: np.ndarray) -> 
 
 def draw_rmsd_distribution(axes: Axes, observations: list[Observation], pose: np.ndarray) -> None:
     """Share of frames at each RMSD, lying on its side beside the time series."""
-    rmsds = [ANGSTROM * compute_rmsd(o.positions, pose) for o in observations]
+    rmsds = [ANGSTROM_PER_NM * compute_rmsd(o.positions, pose) for o in observations]
     bins = np.linspace(0.0, max(r.max() for r in rmsds) * 1.02, 25)
     for k, rmsd in enumerate(rmsds):
         shares = np.histogram(rmsd, bins)[0] / len(rmsd)
@@ -175,17 +175,17 @@ def draw_rmsd_distribution(axes: Axes, observations: list[Observation], pose: np
     finish_axes(axes)
 
 
-def draw_rmsf(axes: Axes, observations: list[Observation], ligand: LigandGraph) -> None:
+def draw_rmsf(axes: Axes, observations: list[Observation], ligand: Ligand) -> None:
     """RMSF per heavy atom, atom names below."""
     places = np.arange(ligand.n_atoms)
     for k, o in enumerate(observations):
-        rmsf = ANGSTROM * compute_rmsf(o.positions)
+        rmsf = ANGSTROM_PER_NM * compute_rmsf(o.positions)
         if k == 0:
             axes.bar(places, rmsf, width=0.72, alpha=0.85, color=get_color(k), zorder=2)
         else:
             axes.plot(places, rmsf, "o-", markersize=4.5, linewidth=1.2, color=get_color(k), zorder=3)
     axes.set_xticks(places, [shorten(name, MAX_NAME) for name in ligand.atom_names], rotation=90, fontsize=9)
-    axes.set(xlim=(-0.7, ligand.n_atoms - 0.3), ylabel="RMSF [\N{ANGSTROM SIGN}]")
+    axes.set(xlim=(-0.7, ligand.n_atoms - 0.3), ylabel="RMSF [\u00c5]")
     axes.set_ylim(bottom=0.0)
     axes.set_title("Fluctuation of each heavy atom about its mean place", loc="left", fontsize=11, color=INK)
     finish_axes(axes)

@@ -16,12 +16,13 @@ from openmm_neuralmd.analysis.fluctuations import (
 )
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.analysis.validity import compute_angles, find_angles
+from openmm_neuralmd.molecule.site import BindingSite
 from openmm_neuralmd.plugins import Plugins
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
-ANGSTROM = 10.0
 MIN_FRAMES = 2
+"""A single frame shows no motion."""
 AUTOCORRELATION_SHARE = 4
 """Lags up to this fraction of a sample: beyond a quarter of its length an autocorrelation is noise."""
 
@@ -71,19 +72,19 @@ def _wasserstein(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _measure_rmsd(o: Observation, site: BindingSite) -> np.ndarray:
-    return ANGSTROM * compute_rmsd(o.positions, site.pose)[:, None]
+    return ANGSTROM_PER_NM * compute_rmsd(o.positions, site.pose)[:, None]
 
 
 def _measure_positions(o: Observation, _: BindingSite) -> np.ndarray:
-    return ANGSTROM * o.positions.astype(np.float64)
+    return ANGSTROM_PER_NM * o.positions.astype(np.float64)
 
 
 def _measure_pairs(o: Observation, site: BindingSite) -> np.ndarray:
-    return ANGSTROM * compute_pair_distances(o.positions, site.ligand.pairs)
+    return ANGSTROM_PER_NM * compute_pair_distances(o.positions, site.ligand.pairs)
 
 
 def _measure_bonds(o: Observation, site: BindingSite) -> np.ndarray:
-    return ANGSTROM * compute_pair_distances(o.positions, site.ligand.bonds)
+    return ANGSTROM_PER_NM * compute_pair_distances(o.positions, site.ligand.bonds)
 
 
 def _measure_angles(o: Observation, site: BindingSite) -> np.ndarray | None:
@@ -92,7 +93,7 @@ def _measure_angles(o: Observation, site: BindingSite) -> np.ndarray | None:
 
 
 def _measure_torsions(o: Observation, site: BindingSite) -> np.ndarray | None:
-    quadruples = site.ligand.find_torsions()
+    quadruples = site.ligand.find_dihedrals()
     return compute_torsions(o.positions, quadruples) if len(quadruples) else None
 
 

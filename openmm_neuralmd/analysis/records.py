@@ -16,6 +16,7 @@ from openmm_neuralmd.analysis.observation import Energies
 from openmm_neuralmd.text import clean_texts
 
 SCHEMA = 1
+"""Of ``metrics.json``; another number when what a program reads there changes."""
 _ENERGY_COLUMNS = (
     ("interaction", "kj_per_mol"),
     ("coulomb", "kj_per_mol"),

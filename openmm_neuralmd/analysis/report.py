@@ -17,18 +17,19 @@ from openmm_neuralmd.analysis.comparison import CLOSE, CLOSE_RATIO, Comparison, 
 from openmm_neuralmd.analysis.energetics import SHELL_NM
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf
 from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
-from openmm_neuralmd.analysis.ligand import describe_formula
-from openmm_neuralmd.analysis.plots import ANGSTROM, get_color
+from openmm_neuralmd.analysis.plots import get_color
 from openmm_neuralmd.analysis.viewer import dump_script, pack_trajectory
+from openmm_neuralmd.molecule.ligand import describe_formula
 from openmm_neuralmd.text import clean_text, shorten
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 MAX_HEAD = 40
 """Columns of a label in a table or above a picture; the title has the whole of it."""
 _CLASSES = {CLOSE: "close", WORSE: "worse", BROKEN: "broken"}
 _PATH_COLUMNS = (
-    ("mae_nm", "MAE [\u00c5]", ANGSTROM),
-    ("rmse_nm", "RMSE [\u00c5]", ANGSTROM),
-    ("matching_nm", "Matching [\u00c5]", ANGSTROM),
+    ("mae_nm", "MAE [\u00c5]", ANGSTROM_PER_NM),
+    ("rmse_nm", "RMSE [\u00c5]", ANGSTROM_PER_NM),
+    ("matching_nm", "Matching [\u00c5]", ANGSTROM_PER_NM),
     ("stability_percent", "Stability [%]", 1.0),
 )
 
@@ -136,7 +137,7 @@ def _describe_energies(comparison: Comparison) -> str:
             _head(label),
             str(len(e.strain)),
             *(_format_spread(v) for v in (e.interaction, e.coulomb, e.lennard_jones, e.strain)),
-            "\u2013" if e.shift is None else _format(ANGSTROM * float(e.shift.mean())),
+            "\u2013" if e.shift is None else _format(ANGSTROM_PER_NM * float(e.shift.mean())),
         ]
         for label, e in physics.energies.items()
     ]
@@ -186,7 +187,7 @@ def _tabulate_path_metrics(comparison: Comparison) -> str:
 def _build_drawings(comparison: Comparison) -> str:
     series = [comparison.run, *comparison.references]
     ligand = comparison.site.ligand
-    largest = ANGSTROM * max(compute_rmsf(o.positions).max() for o in series)
+    largest = ANGSTROM_PER_NM * max(compute_rmsf(o.positions).max() for o in series)
     try:
         drawings = "".join(
             f'<div><b style="color:{get_color(k)}">{_head(o.label)}</b>'

@@ -11,7 +11,7 @@ from openmm_neuralmd.analysis.plots import get_color
 from openmm_neuralmd.analysis.viewer import name_residue, rename_ligand
 from openmm_neuralmd.files import give_ascii_path
 
-_MAX_NAME = 40
+_MAX_NAME = 40  # characters of a label in the name of a file
 _PYMOL_WORDS = frozenset(
     "acceptors all alt altloc and around b backbone beyond bonded bound_to bycalpha bycell bychain byfrag "
     "byfragment bymol bymolecule byobj byobject byres byresi byresidue byring byseg bysegi bysegment "

@@ -7,17 +7,19 @@ import numpy as np
 
 from openmm_neuralmd.analysis.bundled import REPLICAS, TRAINING_FRACTION, load_bundled_site, open_bundled_replica
 from openmm_neuralmd.analysis.fluctuations import compute_rmsf, compute_wasserstein_distances
-from openmm_neuralmd.analysis.ligand import match_ligands
 from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rmsd
 from openmm_neuralmd.analysis.observation import RESERVED_LABELS, Observation, observe
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS, BindingSite, build_site
 from openmm_neuralmd.analysis.validity import compute_bond_deviations, compute_handedness, count_clashes
 from openmm_neuralmd.checks import a_choice, check_arguments, check_path
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run
+from openmm_neuralmd.molecule.matching import match_ligands
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS, BindingSite, build_site
+from openmm_neuralmd.text import spell_units
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 SAME_PLACE_NM = 0.05
-ANGSTROM = 10.0
+"""CA atoms of the bundled structure are no further than this from where it has them, however a file rounds."""
 _PLACES = {"pocket": "the pocket", "all": "all residues"}
 
 
@@ -27,7 +29,8 @@ class SummaryTable:
 
     Attributes:
         columns: Names of what is compared; the run comes first.
-        rows: Name of each property, with its unit, and its value for each column (NaN where it has none).
+        rows: Name of each property, with its unit (A for angstrom), and its values in the order of the columns; NaN
+            where there is none.
         notes: Which data each column came from, and what a reader must know.
     """
 
@@ -38,7 +41,7 @@ class SummaryTable:
     def format(self) -> str:
         """Aligned text, the notes below."""
         cells = [["", *self.columns]]
-        cells += [[name, *(_format_number(v) for v in values)] for name, values in self.rows.items()]
+        cells += [[spell_units(name), *(_format_number(v) for v in values)] for name, values in self.rows.items()]
         widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
         lines = [
             "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
@@ -131,14 +134,14 @@ def _tabulate(
     columns: list[Observation], site: BindingSite, replicas: list[Observation]
 ) -> dict[str, tuple[float, ...]]:
     bonds, centers = site.ligand.bonds, site.ligand.find_centers([r.positions for r in replicas])
-    rmsd = [ANGSTROM * compute_rmsd(c.positions, site.pose) for c in columns]
-    deviations = [ANGSTROM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
+    rmsd = [ANGSTROM_PER_NM * compute_rmsd(c.positions, site.pose) for c in columns]
+    deviations = [ANGSTROM_PER_NM * compute_bond_deviations(c.positions, site.ligand.geometry, bonds) for c in columns]
     hands = compute_handedness(site.ligand.geometry[None], centers)
     inverted = [(compute_handedness(c.positions, centers) != hands).any(axis=1).mean() for c in columns]
     rows = {
         "ligand RMSD to the start, mean [A]": [r.mean() for r in rmsd],
         "ligand RMSD to the start, largest [A]": [r.max() for r in rmsd],
-        "RMSF, mean over atoms [A]": [ANGSTROM * compute_rmsf(c.positions).mean() for c in columns],
+        "RMSF, mean over atoms [A]": [ANGSTROM_PER_NM * compute_rmsf(c.positions).mean() for c in columns],
         "bond deviation, rms [A]": [np.sqrt((d**2).mean()) for d in deviations],
         "bond deviation, worst [A]": [np.abs(d).max() for d in deviations],
         "frames with inverted chirality [%]": [100.0 * v for v in inverted],

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from openmm_neuralmd.analysis.chunks import in_chunks
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
+from openmm_neuralmd.molecule.ligand import compute_pyramidality
 
 CLASH_FRACTION = 0.75
 """Of the sum of van der Waals radii; PoseBusters' limit, doi:10.1039/D3SC04185A (Table 3)."""
@@ -39,23 +40,6 @@ def compute_angles(positions: np.ndarray, triples: np.ndarray) -> np.ndarray:
 def compute_handedness(positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Sign of ``compute_pyramidality``: it changes when a centre is inverted; -1 or 1 (0 when flat)."""
     return np.sign(compute_pyramidality(positions, centers))
-
-
-@in_chunks
-def compute_pyramidality(positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Triple product of the unit vectors from each centre to three neighbours: 0 where flat, 0.77 for a tetrahedron.
-
-    Args:
-        positions: [nm], (n_frames, n_atoms, 3).
-        centers: A centre and three of its neighbours, (n_centers, 4).
-
-    Returns:
-        From -1 to 1, the sign being that of the order of the neighbours, (n_frames, n_centers).
-    """
-    xyz = np.asarray(positions, dtype=np.float64)
-    a, b, c = (xyz[:, centers[:, k]] - xyz[:, centers[:, 0]] for k in (1, 2, 3))
-    a, b, c = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b, c))
-    return (a * np.cross(b, c)).sum(axis=-1)
 
 
 @in_chunks

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, optional
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, NeuralMDError
+from openmm_neuralmd.io.structures import find_structure_file, load_structure
 from openmm_neuralmd.molecule.complex import Complex
 
 PARTS = ("training", "validation", "test")
-COLUMNS = ("trajectory", "top", "ligand", "sdf", "complex", "interval", "part")
+TABLE_COLUMNS = ("trajectory", "top", "ligand", "sdf", "complex", "interval", "part")
 """Of the table; ``trajectory`` and ``ligand`` are needed, and a topology where the trajectory holds none."""
 
 
@@ -65,7 +65,7 @@ def load_table(
     Rows of the same complex file, ligand and SDF are trajectories of one complex; paths are relative to the table.
 
     Args:
-        path: Columns are ``COLUMNS``; "complex" is the rigid protein and pose, where it is not the topology itself.
+        path: Columns are ``TABLE_COLUMNS``; "complex" is the rigid protein and pose, where that is not the topology.
         frame_interval: [ps], where neither file nor row says it.
 
     Raises:
@@ -105,20 +105,20 @@ def load_table(
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a table with the columns {', '.join(COLUMNS)}")
+        raise InputError(f"{path}: no such file; give a table with the columns {', '.join(TABLE_COLUMNS)}")
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file, skipinitialspace=True, restkey="too many")
         header = [name.strip() for name in reader.fieldnames or ()]
-        unknown = [name for name in header if name not in COLUMNS]
+        unknown = [name for name in header if name not in TABLE_COLUMNS]
         missing = [name for name in ("trajectory", "ligand") if name not in header]
         if missing or unknown:
             what = f"no column {', '.join(missing)}" if missing else f"unknown column {', '.join(unknown)}"
-            raise InputError(f"{path}: {what}; the first line names the columns, of {', '.join(COLUMNS)}")
+            raise InputError(f"{path}: {what}; the first line names the columns, of {', '.join(TABLE_COLUMNS)}")
         reader.fieldnames = header
         rows = [
             (
                 reader.line_num,
-                {key: (row.get(key) or "").strip() for key in COLUMNS}
+                {key: (row.get(key) or "").strip() for key in TABLE_COLUMNS}
                 | {"too many": ",".join(row.get("too many") or ())},
             )
             for row in reader

@@ -11,17 +11,15 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from openmm_neuralmd.models.applicability import (
-    compute_sequence_identity,
     compute_word_overlaps,
     get_sequence,
     index_words,
 )
 from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.molecule.matching import MIN_IDENTITY, compute_sequence_identity
 
-MIN_IDENTITY = 0.9
-"""Proteins this similar count as the same one."""
-# of words of three letters; a tenth of the residues changed one by one leaves 0.7, chance gives 0.05
-_MIN_OVERLAP = 0.3
+# of words of three letters; three tenths of the residues changed one by one leave 0.34, chance gives 0.05
+_MIN_OVERLAP = 0.15
 _PLAIN_STEMS = frozenset(
     "complex system topology top topol structure start solvated protein "
     "md npt nvt em conf confout prod prepared ready run out".split()

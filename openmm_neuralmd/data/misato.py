@@ -28,11 +28,13 @@ import numpy as np
 
 from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.data.perception import LIGAND_CODE, RESIDUE_CODES, build_complex, read_atoms
-from openmm_neuralmd.data.trajectories import LigandTrajectory, SnapshotExtractor, choose_anchors
+from openmm_neuralmd.data.trajectories import BondCheck, LigandTrajectory
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import read_text, write_whole
 from openmm_neuralmd.io.hdf5 import StoredArray, create_hdf5, find_member, has_member, open_hdf5
+from openmm_neuralmd.io.placement import Placer, Selection
 from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.molecule.superposition import find_superposition
 from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 FRAME_INTERVAL_PS = 80.0
@@ -132,16 +134,20 @@ class MisatoFile:
 
     def _read_trajectory(self, coordinates: StoredArray, complex_: Complex, label: str) -> LigandTrajectory:
         ligand, ca = complex_.ligand.atom_indices, complex_.protein.ca_indices
-        anchors = choose_anchors(complex_, self.superpose_on)
+        if self.superpose_on != "all":
+            raise InputError("this complex knows no atoms around the ligand but CA: superpose on all CA atoms")
         n_ligand = len(ligand)
-        extractor = SnapshotExtractor(
-            complex_,
-            np.arange(n_ligand),
-            n_ligand + np.arange(len(ca)),
-            anchors,
-            source=label,
-            interval=self.frame_interval,
+        selection = Selection(
+            atoms=np.arange(n_ligand + len(ca)),
+            topology=None,
+            ligand=np.arange(n_ligand),
+            orders=np.arange(n_ligand)[None],
+            partners=dict.fromkeys(range(len(ca))),
+            ca=n_ligand + np.arange(len(ca)),
+            bonds=complex_.ligand.bonds,
         )
+        placer = Placer(complex_.site, selection, "all", source=label, interval=self.frame_interval)
+        check = BondCheck(complex_.ligand, label)
         chosen = np.concatenate([ligand, ca])
         size = max(1, _BLOCK_BYTES // (coordinates.dtype.itemsize * coordinates.shape[1] * 3))
         digest = hashlib.sha256()
@@ -151,13 +157,15 @@ class MisatoFile:
             if not np.isfinite(block).all():
                 raise InputError(f"{label}: NaN or infinity in frames {first} to {first + len(block) - 1}")
             digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
-            parts.append(extractor.extract(mdtraj.Trajectory(NM_PER_ANGSTROM * block, None)))
+            snapshots = placer.place(NM_PER_ANGSTROM * block, None)[:, :n_ligand]
+            check.look(snapshots)
+            parts.append(snapshots)
         return LigandTrajectory(
             snapshots=np.concatenate(parts).astype(np.float64),
             frame_interval=self.frame_interval,
             source=label,
             sha256=digest.hexdigest(),
-            superposed_on=f"{self.superpose_on}, {len(anchors)} CA atoms",
+            superposed_on=f"all, {len(ca)} CA atoms",
         )
 
 
@@ -251,8 +259,7 @@ def _describe_frames(atoms: Sequence[Any], xyz: np.ndarray, begin: int) -> dict[
     centres = [np.average(xyz[:, s], axis=1, weights=masses[s]) for s in (slice(begin), slice(begin, None))]
     ca = [k for k, a in enumerate(atoms[:begin]) if a.name == "CA"]
     ligand = [k for k in range(begin, len(atoms)) if atoms[k].element.atomic_number > 1]
-    chosen = mdtraj.Trajectory(xyz[:, ca + ligand], None)
-    chosen.superpose(chosen, 0, atom_indices=np.arange(len(ca)))
-    moved = chosen.xyz[:, len(ca) :] - chosen.xyz[0, len(ca) :]
-    rmsd = np.sqrt((moved.astype(np.float64) ** 2).sum(axis=-1).mean(axis=1))
+    moved = find_superposition(xyz[:, ca], xyz[0, ca]).apply(xyz[:, ligand]) - xyz[0, ligand]
+    rmsd = np.sqrt((moved**2).sum(axis=-1).mean(axis=1))
+    rmsd[0] = 0.0  # but for rounding
     return {"frames_rmsd_ligand": rmsd, "frames_distance": np.linalg.norm(centres[0] - centres[1], axis=1)}

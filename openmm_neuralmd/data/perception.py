@@ -10,19 +10,13 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.analysis.ligand import perceive_bonds
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.hdf5 import StoredArray
+from openmm_neuralmd.molecule.bonds import perceive_bonds
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
-from openmm_neuralmd.molecule.complex import (
-    RESIDUE_TYPES,
-    UNKNOWN_RESIDUE,
-    Complex,
-    Ligand,
-    Protein,
-    find_links,
-    get_parent_residue,
-)
+from openmm_neuralmd.molecule.complex import Complex, Protein, find_links
+from openmm_neuralmd.molecule.ligand import Ligand
+from openmm_neuralmd.molecule.residues import get_parent_residue, get_residue_type
 
 LIGAND_CODE = 0
 RESIDUE_CODES = dict(
@@ -122,6 +116,7 @@ def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
         raise InputError(f"{label}: the last molecule is {n_parts} molecules, or broken: expected one ligand")
     parents = np.asarray(cKDTree(pose).query(start[hydrogens])[1] if len(hydrogens) else [], dtype=np.int64)
     orders = perceive_bond_orders(elements, bonds, parents, pose)
+    counts = tuple(np.bincount(parents, minlength=len(heavy)).tolist()) if len(hydrogens) else None
     if not keep_hydrogens:
         hydrogens, parents = hydrogens[:0], parents[:0]
     return Ligand(
@@ -135,6 +130,7 @@ def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
         atom_indices=heavy,
         hydrogen_indices=hydrogens,
         hydrogen_parents=parents,
+        n_hydrogens=counts,
         atom_names=tuple(f"{gemmi.Element(int(z)).name}{k + 1}" for k, z in enumerate(elements)),
     )
 
@@ -153,9 +149,7 @@ def _build_protein(atoms: Atoms, start: np.ndarray, label: str) -> Protein:
     places = [(int(atoms.owners[n]), k) for k, n in enumerate(backbone[:, 0])]
     xyz = start[backbone]
     return Protein(
-        residue_types=np.array(
-            [RESIDUE_TYPES.index(n) if n in RESIDUE_TYPES else UNKNOWN_RESIDUE for n in names], dtype=np.int64
-        ),
+        residue_types=np.array([get_residue_type(n) for n in names], dtype=np.int64),
         backbone=xyz,
         is_linked=find_links(places, xyz[:, 1]),
         ca_indices=backbone[:, 1],

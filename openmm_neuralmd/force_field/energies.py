@@ -16,24 +16,27 @@ import openmm as mm
 from openmm import Platform, app, unit
 
 from openmm_neuralmd.analysis.energetics import Interaction
-from openmm_neuralmd.analysis.ligand import select_ligand
-from openmm_neuralmd.analysis.site import list_residues
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format
 from openmm_neuralmd.force_field.force_field_files import load_openmm_force_field
-from openmm_neuralmd.force_field.subsystem import check_forces, check_ligand, cut_system
+from openmm_neuralmd.force_field.subsystem import check_forces, check_not_bonded, cut_system
 from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.io.topologies import load_topology
 from openmm_neuralmd.molecule.complex import read_pdb
+from openmm_neuralmd.molecule.ligand import select_ligand
+from openmm_neuralmd.molecule.residues import CAP, classify_residue
+from openmm_neuralmd.molecule.site import list_residues
 
 DIELECTRIC = 4.0
+"""Relative permittivity inside a protein, where one stands for all that does not move: 2 to 4 are usual."""
 MAX_STEPS = 50
+"""Of a snapshot's minimisation: bonds and angles come to rest, the pose hardly moves."""
 RESTRAINT = 4184.0
 """[kJ/mol/nm^2], 10 kcal/mol/A^2 in k/2 (x - x0)^2: bonds and angles are stiffer, torsions and the pose softer."""
 _LIGAND_STEPS = 1000  # few atoms: to convergence
 _TOLERANCE = 1.0  # [kJ/mol/nm]
 _COULOMB = 138.93545764438198  # [kJ/mol nm/e^2], OpenMM's ONE_4PI_EPS0
-_RESTRAINT_GROUP = 1
+_RESTRAINT_GROUP = 1  # any other than the force field's 0
 
 
 class ForceFieldModel:
@@ -93,7 +96,7 @@ class ForceFieldModel:
 
     def bind(self, ligand: np.ndarray, protein: np.ndarray) -> "SnapshotEnergies":
         heavy = np.array([a.element is not None and a.element.atomic_number > 1 for a in self.topology.atoms])
-        check_ligand(self._system, ligand)
+        check_not_bonded(self._system, ligand)
         return SnapshotEnergies(
             self._system, ligand, protein, heavy, dielectric=self._dielectric, max_steps=self._max_steps
         )
@@ -280,7 +283,7 @@ def load_force_field_model(
     topology = mdtraj.Topology.from_openmm(read.topology)
     residue = select_ligand(topology, ligand)
     kept = {r.index for r in list_residues(topology, residue)} | {residue.index}
-    kept |= {r.index for r in topology.residues if r.name in ("ACE", "NME", "NH2")}
+    kept |= {r.index for r in topology.residues if classify_residue(r) == CAP}
     modeller = app.Modeller(read.topology, read.positions)
     modeller.delete([r for r in read.topology.residues() if r.index not in kept])
     names = ", ".join(Path(f).name for f in files)

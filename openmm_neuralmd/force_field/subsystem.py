@@ -30,7 +30,7 @@ def check_forces(system: mm.System, source: str) -> None:
         raise InputError(f"{source}: its nonbonded parameters change with global parameters; give a plain System")
 
 
-def check_ligand(system: mm.System, ligand: np.ndarray) -> None:
+def check_not_bonded(system: mm.System, ligand: np.ndarray) -> None:
     """See that nothing but nonbonded pairs ties the ligand to other atoms.
 
     Raises:

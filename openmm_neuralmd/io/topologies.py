@@ -23,12 +23,11 @@ from openmm_neuralmd.io.formats import (
     check_format,
 )
 from openmm_neuralmd.io.hdf5_trajectories import load_hdf5
+from openmm_neuralmd.molecule.residues import ION_ELEMENTS
 
-WATERS = frozenset("HOH WAT SOL H2O TIP TIP2 TIP3 TIP4 TIP5 TIP3P TIP4P SPC SPCE".split())
 _HEAVIEST_HYDROGEN = 4.5  # [Da]
 _ELEMENTS = mdtraj.element.Element._elements_by_symbol
 _OF_MOLECULES = frozenset("H B C N O F P S I CL BR SI SE FE ZN MG".split())  # CA, CD, NE, HG name C, N and H atoms
-_ION_NAMES = {"SOD": "NA", "POT": "K", "CLA": "CL", "CAL": "CA", "CES": "CS", "IOD": "I", "ZIN": "ZN"}
 
 
 class StructureFile(NamedTuple):
@@ -155,7 +154,9 @@ def _read_element(name: str, *, is_alone: bool) -> Any:
     letters = re.sub(r"^[^A-Z]+", "", name.upper())
     if is_alone:  # an ion: ZN, CA, NA+, CL-, MG2
         symbol = re.sub(r"[^A-Z].*", "", letters)
-        return _ELEMENTS.get(_ION_NAMES.get(symbol, symbol), _ELEMENTS.get(symbol[:2], mdtraj.element.virtual))
+        return _ELEMENTS.get(
+            ION_ELEMENTS.get(symbol, symbol).upper(), _ELEMENTS.get(symbol[:2], mdtraj.element.virtual)
+        )
     symbol = letters[:2] if letters[:2] in _OF_MOLECULES else letters[:1]
     return _ELEMENTS[symbol] if symbol in _OF_MOLECULES else mdtraj.element.virtual
 

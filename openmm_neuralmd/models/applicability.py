@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import gemmi
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
@@ -16,12 +15,12 @@ from scipy.sparse import csr_matrix
 
 from openmm_neuralmd.checks import a_mapping, check_arguments
 from openmm_neuralmd.models.elements import find_stand_ins, format_stand_ins
-from openmm_neuralmd.molecule.complex import A_COMPLEX, RESIDUE_TYPES, Complex, load_bundled_complex
+from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex, load_bundled_complex
+from openmm_neuralmd.molecule.matching import compute_sequence_identity
+from openmm_neuralmd.molecule.residues import RESIDUE_LETTERS
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _SAME_PROTEIN = 0.95  # sequence identity: variants and other crystal structures of one protein
-_LETTERS = dict(zip(RESIDUE_TYPES, "ARNDCQEGHILKMFPSTWYV", strict=True))
-_NAMES = {letter: name for name, letter in _LETTERS.items()}
 _FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
 _MOST_ALIGNED = 200  # complexes; an alignment takes a millisecond
 _BUNDLED_SOURCE = "bundled 4G3E"
@@ -139,8 +138,7 @@ def _guess_charge(number: int, valence: int) -> int:
 
 def get_sequence(complex_: Complex) -> str:
     """One letter for each residue, X for unknown ones."""
-    letters = [_LETTERS[name] for name in RESIDUE_TYPES] + ["X"]
-    return "".join(letters[k] for k in complex_.protein.residue_types.tolist())
+    return "".join(RESIDUE_LETTERS[k] for k in complex_.protein.residue_types.tolist())
 
 
 def _find_nearest(own: Mapping[str, str], known: Sequence[Mapping[str, str]]) -> tuple[int, float, float]:
@@ -212,10 +210,3 @@ def compute_word_overlaps(sequence: str, index: csr_matrix) -> np.ndarray:
     own = index_words([sequence])
     fewer = np.minimum(np.diff(index.indptr), own.nnz)
     return np.asarray((index @ own.T).todense()).ravel() / np.maximum(fewer, 1)
-
-
-def compute_sequence_identity(first: str, second: str) -> float:
-    """Identical residues of a global alignment (BLOSUM62, gap 10 + 1 per residue) over the shorter sequence."""
-    a, b = ([_NAMES.get(letter, "UNK") for letter in sequence] for sequence in (first, second))
-    alignment = gemmi.align_string_sequences(a, b, [], gemmi.AlignmentScoring("b"))
-    return float(alignment.match_count / min(len(a), len(b)))

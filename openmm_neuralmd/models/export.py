@@ -164,7 +164,7 @@ class _WholeSystem(nn.Module):
         return torch.zeros([], dtype=positions.dtype, device=positions.device), forces
 
     def restore_image(self, x: Tensor, box: Tensor) -> Tensor:
-        """The ligand whole and next to the protein; see ``simulation.imaging``."""
+        """The ligand whole and next to the protein; see ``molecule.images``."""
         whole = x[0] + self.paths @ self.shift(x[self.ends] - x[self.starts], box)
         offset = (whole.mean(dim=0) - self.centre).unsqueeze(0)
         return whole + self.shift(offset, box) - offset
@@ -348,7 +348,7 @@ def build_whole_system_module(
     Args:
         model: Bound model.
         ligand: Particles of its heavy atoms, int64, (n_atoms,).
-        tree: Children, parents and paths of ``simulation.imaging.LigandImage``, which make the ligand whole.
+        tree: Children, parents and paths of ``molecule.images.LigandImage``, which make the ligand whole.
         pose: Of the ligand [nm], (n_atoms, 3), next to the protein.
     """
     children, parents, paths = (torch.from_numpy(part) for part in tree)

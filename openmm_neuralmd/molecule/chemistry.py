@@ -202,7 +202,7 @@ def find_lines(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     found = [
         (a, b, c)
         for b, (a, c) in ((b, pair) for b, pair in enumerate(list_neighbours(len(positions), bonds)) if len(pair) == 2)
-        if _is_straight(positions, a, b, c)
+        if is_straight(positions, a, b, c)
     ]
     return np.array(found, dtype=np.int64).reshape(-1, 3)
 
@@ -278,12 +278,13 @@ def _follow_line(positions: np.ndarray, neighbours: list[list[int]], start: int,
     """The last atom of the straight line of two-connected atoms that begins start-end."""
     while len(neighbours[end]) == 2:
         following = neighbours[end][0] if neighbours[end][1] == start else neighbours[end][1]
-        if not _is_straight(positions, start, end, following):
+        if not is_straight(positions, start, end, following):
             break
         start, end = end, following
     return end
 
 
-def _is_straight(positions: np.ndarray, a: int, b: int, c: int) -> bool:
+def is_straight(positions: np.ndarray, a: int, b: int, c: int) -> bool:
+    """Whether atoms a-b-c lie nearly in a line, by an angle above 160 degrees."""
     back, ahead = positions[a] - positions[b], positions[c] - positions[b]
     return bool(back @ ahead <= _COLLINEAR_COSINE * np.linalg.norm(back) * np.linalg.norm(ahead))

@@ -7,6 +7,7 @@ knowing OpenMM.
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,73 +27,27 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format, read_json, read_text
 from openmm_neuralmd.folders import settle_folder
-from openmm_neuralmd.molecule.chemistry import (
-    describe_choice,
-    find_constrained_pairs,
-    find_torsions,
-    format_formula,
-    match_graphs,
-    read_sdf,
-)
+from openmm_neuralmd.molecule.bonds import list_records
+from openmm_neuralmd.molecule.chemistry import describe_choice, format_formula, match_graphs
+from openmm_neuralmd.molecule.images import find_nearest_image, read_box
+from openmm_neuralmd.molecule.ligand import Ligand, build_ligand, load_ligand_sdf
 from openmm_neuralmd.molecule.residues import (
-    RESIDUE_TYPES,
-    UNKNOWN_RESIDUE,
+    NONMETALS,
+    RESIDUE_LETTERS,
     describe_residue,
-    get_parent_residue,
+    get_residue_type,
+    is_amino_acid,
     select_residue,
 )
-from openmm_neuralmd.molecule.shape import compute_superposed_rmsd, idealize_geometry
+from openmm_neuralmd.molecule.shape import idealize_geometry
+from openmm_neuralmd.molecule.site import BindingSite, assemble_site
+from openmm_neuralmd.molecule.superposition import compute_superposed_rmsd
 
-_NONMETALS = frozenset("H B C N O F Si P S Cl As Se Br Te I".split())
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
 _SHORTEST_BOND_NM = 0.05
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
 _LONGEST_LINK_NM = 0.3  # bonds to metals too
 CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)
-
-
-@dataclass(frozen=True)
-class Ligand:
-    """The flexible part: heavy atoms in topology order, and the hydrogens that follow them.
-
-    Attributes:
-        name: Residue name.
-        atomic_numbers: int64, (n_atoms,); no hydrogens.
-        masses: Of the elements [Da], (n_atoms,).
-        bonds: Heavy-atom bonds, ligand indices, int64, (n_bonds, 2).
-        bond_orders: One for each bond (1.5 aromatic), or None where the input had none.
-        positions: The pose [nm], (n_atoms, 3); the pocket is what surrounds it.
-        geometry: Coordinates [nm], (n_atoms, 3), whose bonds and 1-3 distances the ligand keeps; from an SDF where
-            one is given, else the pose; sp centres straight, sp2 ones flat (``idealize_geometry``).
-        atom_indices: Of the heavy atoms in the topology, int64, (n_atoms,).
-        hydrogen_indices, hydrogen_parents: Topology index of each hydrogen, ligand index of its heavy atom.
-        atom_names: As in the topology.
-    """
-
-    name: str
-    atomic_numbers: np.ndarray
-    masses: np.ndarray
-    bonds: np.ndarray
-    bond_orders: tuple[float, ...] | None
-    positions: np.ndarray
-    geometry: np.ndarray
-    atom_indices: np.ndarray
-    hydrogen_indices: np.ndarray
-    hydrogen_parents: np.ndarray
-    atom_names: tuple[str, ...]
-
-    @property
-    def n_atoms(self) -> int:
-        return len(self.atomic_numbers)
-
-    def find_torsions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rotatable bonds: axes (n_torsions, 2) and turning sides (n_torsions, n_atoms); see ``chemistry``."""
-        return find_torsions(self.geometry, self.bonds, self.bond_orders)
-
-    def find_constraints(self) -> tuple[np.ndarray, np.ndarray]:
-        """Bonds and 1-3 pairs (n_pairs, 2) and their distances [nm] in ``geometry`` (n_pairs,)."""
-        pairs = find_constrained_pairs(self.n_atoms, self.bonds)
-        return pairs, np.linalg.norm(self.geometry[pairs[:, 0]] - self.geometry[pairs[:, 1]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -118,8 +73,9 @@ class Protein:
 
 @dataclass(frozen=True)
 class Complex:
-    """A ligand in its protein: topology (``openmm.app.Topology``), positions [nm] (n_atoms, 3) and both parts.
+    """A ligand in its protein: topology (``openmm.app.Topology``), positions [nm] (n_atoms, 3) and the parts.
 
+    ``ligand`` moves, ``protein`` and what else the topology holds stands around it, ``site`` is where both meet.
     ``source`` says where it comes from, ``notes`` what was guessed or left out on reading it.
     """
 
@@ -160,6 +116,18 @@ class Complex:
         notes: list[str] = []
         built = _build_ligand(topology, residue, xyz, sdf, notes)
         return cls(topology, xyz, built, _build_protein(topology, residue, xyz), notes=tuple(notes))
+
+    @cached_property
+    def site(self) -> BindingSite:
+        """The place around the pose that frames of trajectories are laid on."""
+        if self.topology is None:  # as read from MISATO's file: no atoms around the ligand but CA are known
+            sequence = "".join(RESIDUE_LETTERS[k] for k in self.protein.residue_types.tolist())
+            nobody = np.empty(0, dtype=np.int64)
+            return BindingSite(self.ligand, sequence, (), (), self.protein.backbone[:, 1], nobody)
+        atoms = list(self.topology.atoms())
+        own = atoms[int(self.ligand.atom_indices[0])].residue
+        residues = [atoms[k].residue for k in self.protein.ca_indices.tolist()]
+        return assemble_site(self.ligand, own, residues, self.positions)
 
     def with_ligand_positions(self, positions: np.ndarray) -> "Complex":
         """The same complex with the ligand's heavy atoms elsewhere [nm], (n_atoms, 3); pocket and pose unchanged."""
@@ -290,44 +258,22 @@ def _check_topology(topology: Any) -> None:
 
 
 def _build_ligand(topology: Any, residue: Any, xyz: np.ndarray, sdf: str | Path | None, notes: list[str]) -> Ligand:
+    label = describe_residue(residue)
     atoms = list(residue.atoms())
     unknown = [a.name for a in atoms if a.element is None]
     if unknown:
-        raise InputError(
-            f"ligand {describe_residue(residue)}: atoms {', '.join(unknown)} have no element; fix columns 77-78"
-        )
+        raise InputError(f"ligand {label}: atoms {', '.join(unknown)} have no element; fix columns 77-78")
     heavy = [a for a in atoms if a.element.atomic_number > 1]
-    metals = [f"{a.name} {a.element.symbol}" for a in heavy if a.element.symbol not in _NONMETALS]
+    metals = [f"{a.name} {a.element.symbol}" for a in heavy if a.element.symbol not in NONMETALS]
     if metals:
-        raise InputError(
-            f"ligand {describe_residue(residue)} holds metal atoms ({', '.join(metals)}): metals are not supported"
-        )
-    index = {a.index: k for k, a in enumerate(heavy)}
-    pose = xyz[[a.index for a in heavy]]
-    elements = np.array([a.element.atomic_number for a in heavy], dtype=np.int64)
-    bonds, orders, parents = _read_bonds(topology, residue, index, xyz, notes)
-    geometry = pose
+        raise InputError(f"ligand {label} holds metal atoms ({', '.join(metals)}): metals are not supported")
+    _check_links(topology, residue, xyz, notes)
+    built = build_ligand(topology, residue, xyz, perceive=False)
     if sdf is not None:
-        bonds, orders, geometry = _read_sdf(Path(sdf), heavy, bonds, pose, notes)
-    hydrogens = [a for a in atoms if a.element.atomic_number == 1]
-    if parents.keys() != {a.index for a in hydrogens} and len(heavy):
-        for atom in hydrogens:  # no CONECT records: a hydrogen belongs to the nearest heavy atom
-            parents.setdefault(atom.index, int(np.argmin(np.linalg.norm(pose - xyz[atom.index], axis=1))))
-    _check_molecule(describe_residue(residue), len(heavy), bonds)
-    _check_unit(describe_residue(residue), pose, bonds)
-    return Ligand(
-        name=residue.name,
-        atomic_numbers=elements,
-        masses=np.array([a.element.mass._value for a in heavy]),
-        bonds=bonds,
-        bond_orders=orders,
-        positions=pose,
-        geometry=idealize_geometry(geometry, bonds, orders),
-        atom_indices=np.array([a.index for a in heavy], dtype=np.int64),
-        hydrogen_indices=np.array([a.index for a in hydrogens], dtype=np.int64),
-        hydrogen_parents=np.array([parents[a.index] for a in hydrogens], dtype=np.int64),
-        atom_names=tuple(a.name for a in heavy),
-    )
+        built = _take_chemistry(Path(sdf), built, label, [a.element.symbol for a in heavy], notes)
+    _check_molecule(label, built.n_atoms, built.bonds)
+    _check_unit(label, built.positions, built.bonds)
+    return replace(built, geometry=idealize_geometry(built.geometry, built.bonds, built.bond_orders))
 
 
 def _check_unit(ligand: str, pose: np.ndarray, bonds: np.ndarray) -> None:
@@ -338,96 +284,84 @@ def _check_unit(ligand: str, pose: np.ndarray, bonds: np.ndarray) -> None:
         raise InputError(f"ligand {ligand}: its bonds are {typical:.3f} nm long: give real positions in nm")
 
 
-def _read_bonds(
-    topology: Any, residue: Any, index: dict[int, int], xyz: np.ndarray, notes: list[str]
-) -> tuple[np.ndarray, tuple[float, ...] | None, dict[int, int]]:
-    """Heavy-atom bonds, their orders where all are known, and each hydrogen's heavy atom."""
+def _check_links(topology: Any, residue: Any, xyz: np.ndarray, notes: list[str]) -> None:
+    """Refuse a ligand that is bonded to something else; a record between atoms far apart is none, and is noted."""
     members = {a.index for a in residue.atoms()}
-    bonds: list[tuple[int, int]] = []
-    orders: list[float | None] = []
-    parents: dict[int, int] = {}
-    for bond in topology.bonds():
-        a, b = bond[0].index, bond[1].index
-        if (a in members) != (b in members):
-            own, partner = bond if a in members else (bond[1], bond[0])
-            length = _measure(topology, xyz[own.index] - xyz[partner.index])
-            names = f"{describe_residue(partner.residue)} ({own.name}-{partner.name}"
-            if length < _LONGEST_LINK_NM:
-                raise InputError(
-                    f"ligand {describe_residue(residue)} is bonded to {names}, {length:.2f} nm): covalent ligands are "
-                    "not supported"
-                )
-            notes.append(
-                f"ligand {describe_residue(residue)}: its bond record with {names}) was not followed: the atoms are "
-                f"{length:.2f} nm apart, which no bond is"
+    for first, second, _ in list_records(topology):
+        if (first.index in members) == (second.index in members):
+            continue
+        own, partner = (first, second) if first.index in members else (second, first)
+        length = _measure(topology, xyz[own.index] - xyz[partner.index])
+        names = f"{describe_residue(partner.residue)} ({own.name}-{partner.name}"
+        if length < _LONGEST_LINK_NM:
+            raise InputError(
+                f"ligand {describe_residue(residue)} is bonded to {names}, {length:.2f} nm): covalent ligands are not "
+                "supported"
             )
-        if a in index and b in index:
-            if {index[a], index[b]} in map(set, bonds):  # CONECT records and templates may both name it
-                continue
-            bonds.append((index[a], index[b]))
-            orders.append(float(bond.order) if bond.order is not None else None)
-        elif a in members and (a in index or b in index):
-            hydrogen, heavy = (b, a) if a in index else (a, b)
-            parents[hydrogen] = index[heavy]
-    known = None if any(o is None for o in orders) else tuple(o for o in orders if o is not None)
-    return np.array(bonds, dtype=np.int64).reshape(-1, 2), known, parents
+        notes.append(
+            f"ligand {describe_residue(residue)}: its bond record with {names}) was not followed: the atoms are "
+            f"{length:.2f} nm apart, which no bond is"
+        )
 
 
 def _measure(topology: Any, vector: np.ndarray) -> float:
     """Length [nm] of the shortest image of a vector in the topology's box, if it has one."""
-    vectors = topology.getPeriodicBoxVectors()
-    box = () if vectors is None else np.array(strip_unit("box", vectors), dtype=np.float64)[::-1]
-    for k, side in zip((2, 1, 0), box, strict=False):
-        vector = vector - np.round(vector[k] / side[k]) * side
-    return float(np.linalg.norm(vector))
+    box = read_box(topology)
+    return float(np.linalg.norm(vector if box is None else find_nearest_image(vector, box)))
 
 
-def _read_sdf(
-    path: Path, atoms: list[Any], known: np.ndarray, pose: np.ndarray, notes: list[str]
-) -> tuple[np.ndarray, tuple[float, ...], np.ndarray]:
-    """Bonds, their orders and a geometry [nm] from an SDF file, for the ligand's atoms in the structure's order.
+def _take_chemistry(path: Path, ligand: Ligand, label: str, symbols: list[str], notes: list[str]) -> Ligand:
+    """The ligand with bonds, their orders and geometry from an SDF file, whose atoms may be ordered otherwise.
 
     Args:
-        path: Its heavy atoms may stand in another order where the structure has bonds.
-        atoms, known, pose: Of the structure: heavy atoms, bonds where it has them, and positions [nm].
+        path: Its heavy atoms must be in the structure's order where that has no bonds.
+        ligand, label, symbols: Of the structure.
         notes: Receives a line if the order is another, or the file holds more than one molecule.
     """
-    molecule = read_sdf(path)
+    drawn = load_ligand_sdf(path)
     if chosen := describe_choice(path):
         notes.append(chosen)
-    heavy = {a.GetIdx(): k for k, a in enumerate(a for a in molecule.GetAtoms() if a.GetAtomicNum() > 1)}
-    found = np.array([molecule.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], dtype=np.int64)
-    pairs = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
-    bonds = np.array([(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in pairs], dtype=np.int64)
-    bonds = bonds.reshape(-1, 2)
-    orders = tuple(b.GetBondTypeAsDouble() for b in pairs)
-    coordinates = molecule.GetConformer().GetPositions()[list(heavy)] / 10.0
-    elements = np.array([a.element.atomic_number for a in atoms], dtype=np.int64)
-    if sorted(found) != sorted(elements):
-        symbols = [molecule.GetAtomWithIdx(i).GetSymbol() for i in heavy]
+    if sorted(drawn.atomic_numbers) != sorted(ligand.atomic_numbers):
+        found = [name.rstrip("0123456789") for name in drawn.atom_names]
         raise TopologyMismatchError(
-            f"{path} has the heavy atoms {format_formula(symbols)}, {describe_residue(atoms[0].residue)} in the "
-            f"structure has {format_formula([a.element.symbol for a in atoms])}: give this ligand's SDF"
+            f"{path} has the heavy atoms {format_formula(found)}, {label} in the structure has "
+            f"{format_formula(symbols)}: give this ligand's SDF"
         )
-    is_same = np.array_equal(found, elements)
-    if is_same and {frozenset(b) for b in bonds.tolist()} == {frozenset(b) for b in known.tolist()}:
-        return bonds, orders, coordinates
-    if is_same and np.linalg.norm(pose[bonds[:, 0]] - pose[bonds[:, 1]], axis=1).max(initial=0.0) < _LONGEST_BOND_NM:
-        return bonds, orders, coordinates
-    if not len(known):
-        raise TopologyMismatchError(
-            f"{path}: heavy atoms are ordered otherwise than in the structure, which has no bonds to match them by: "
-            "give the SDF with its heavy atoms in the structure's order, or a structure with CONECT records"
+    if not _is_in_order(drawn, ligand):
+        if not len(ligand.bonds):
+            raise TopologyMismatchError(
+                f"{path}: heavy atoms are ordered otherwise than in the structure, which has no bonds to match them "
+                "by: give the SDF with its heavy atoms in the structure's order, or a structure with CONECT records"
+            )
+        orders = match_graphs(ligand.atomic_numbers, ligand.bonds, drawn.atomic_numbers, drawn.bonds)
+        if not len(orders):
+            raise TopologyMismatchError(
+                f"{path}: the same atoms as the ligand's in the structure, but other bonds: give the SDF of this "
+                "molecule"
+            )
+        # of a symmetric molecule the way that fits the pose best has its stereo too
+        drawn = drawn.reorder(
+            min(orders, key=lambda order: compute_superposed_rmsd(drawn.geometry[order], ligand.positions))
         )
-    orders_of_atoms = match_graphs(elements, known, found, bonds)
-    if not len(orders_of_atoms):
-        raise TopologyMismatchError(
-            f"{path}: the same atoms as the ligand's in the structure, but other bonds: give the SDF of this molecule"
-        )
-    # of a symmetric molecule the way that fits the pose best has its stereo too
-    order = min(orders_of_atoms, key=lambda order: compute_superposed_rmsd(coordinates[order], pose))
-    notes.append(f"{path.name}: atoms are ordered otherwise than in the structure, and were matched by their bonds")
-    return np.argsort(order)[bonds], orders, coordinates[order]
+        notes.append(f"{path.name}: atoms are ordered otherwise than in the structure, and were matched by their bonds")
+    return replace(
+        ligand,
+        bonds=drawn.bonds,
+        bond_orders=drawn.bond_orders,
+        geometry=drawn.geometry,
+        n_hydrogens=ligand.n_hydrogens or drawn.n_hydrogens,
+    )
+
+
+def _is_in_order(drawn: Ligand, ligand: Ligand) -> bool:
+    """Whether a file's atoms stand in the structure's order: by its bonds, or by their lengths in the pose."""
+    if not np.array_equal(drawn.atomic_numbers, ligand.atomic_numbers):
+        return False
+    if {frozenset(b) for b in drawn.bonds.tolist()} == {frozenset(b) for b in ligand.bonds.tolist()}:
+        return True
+    first, second = drawn.bonds.T
+    lengths = np.linalg.norm(ligand.positions[first] - ligand.positions[second], axis=1)
+    return bool(lengths.max(initial=0.0) < _LONGEST_BOND_NM)
 
 
 def _check_molecule(name: str, n_atoms: int, bonds: np.ndarray) -> None:
@@ -453,12 +387,11 @@ def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
     places: list[tuple[int, int]] = []
     for chain in topology.chains():
         for order, residue in enumerate(chain.residues()):
-            backbone = _find_backbone(residue)
-            if backbone is None or residue.index == ligand.index:
+            if residue.index == ligand.index or not is_amino_acid(residue):
                 continue
-            name = get_parent_residue(residue.name).upper()
-            types.append(RESIDUE_TYPES.index(name) if name in RESIDUE_TYPES else UNKNOWN_RESIDUE)
-            indices.append(backbone)
+            atoms = {a.name: a.index for a in residue.atoms()}
+            types.append(get_residue_type(residue.name))
+            indices.append([atoms[name] for name in ("N", "CA", "C")])
             places.append((chain.index, order))
     if not types:
         raise InputError("no protein: no residue has N, CA and C atoms; give a structure of the whole complex")
@@ -469,11 +402,6 @@ def _build_protein(topology: Any, ligand: Any, xyz: np.ndarray) -> Protein:
         is_linked=find_links(places, backbone_xyz[:, 1]),
         ca_indices=np.array([n[1] for n in indices], dtype=np.int64),
     )
-
-
-def _find_backbone(residue: Any) -> list[int] | None:
-    atoms = {a.name: a.index for a in residue.atoms()}
-    return [atoms[n] for n in ("N", "CA", "C")] if all(n in atoms for n in ("N", "CA", "C")) else None
 
 
 def find_links(places: Iterable[tuple[int, int]], ca: np.ndarray) -> np.ndarray:

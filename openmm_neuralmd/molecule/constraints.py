@@ -1,7 +1,10 @@
 """What a ligand's shape allows: tangent projection and settling of a batch, in torch.
 
-With J the gradients of ``shape``, a ridge r far below a bond's J J^T = 2 and the identity
-1 - J^T (J J^T + r)^-1 J = r (J^T J + r)^-1 both need one Cholesky factor of the size of the ligand.
+With J the gradients of ``shape`` and a ridge r far below a bond's J J^T = 2, the identity of theory (4.8)
+
+    1 - J^T (J J^T + r)^-1 J = r (J^T J + r)^-1
+
+leaves one Cholesky factor of the size of the ligand to compute. Settling needs the same one.
 """
 
 import torch
@@ -11,28 +14,29 @@ from openmm_neuralmd.molecule.shape import Shape, compute_shape_errors
 
 
 def settle(positions: Tensor, shape: Shape, n_iterations: int = 2) -> Tensor:
-    """Positions [A], (R, N, 3), brought near their shape: differentiable Gauss-Newton steps.
+    """Positions [A], (R, N, 3), brought near their shape: differentiable Gauss-Newton steps, theory (4.2).
 
-    For training; runs bring bonds back with ``simulation.projection``, to convergence.
+    For training; runs bring bonds back with ``dynamics.projection``, to convergence.
     """
     for _ in range(n_iterations):
         errors, jacobian = compute_shape_errors(positions, shape)
-        move = torch.cholesky_solve(jacobian.transpose(1, 2) @ errors.unsqueeze(-1), _factor(jacobian, 1e-2))
+        pull = jacobian.transpose(1, 2) @ errors.unsqueeze(-1)
+        move = torch.cholesky_solve(pull, _factor(jacobian, 1e-2))
         positions = positions - move.reshape(positions.shape)
     return positions
 
 
 def compute_normal_projector(positions: Tensor, shape: Shape) -> Tensor:
-    """What of a displacement changes the shape, (R, 3N, 3N)."""
+    """1 - P: takes from a displacement what changes the shape, (R, 3N, 3N); theory (4.8)."""
     identity = torch.eye(3 * positions.shape[1], dtype=positions.dtype, device=positions.device)
-    fields = identity.expand(positions.shape[0], -1, -1)
-    return fields - project_to_tangent(positions, shape, fields)
+    identities = identity.expand(positions.shape[0], -1, -1)
+    return identities - project_to_tangent(positions, shape, identities)
 
 
 def project_to_tangent(positions: Tensor, shape: Shape, fields: Tensor, ridge: float = 1e-4) -> Tensor:
-    """Displacement fields without the part that changes the shape to first order.
+    """P fields: displacement fields without the part that changes the shape to first order; theory (4.8).
 
-    Computed in double precision: what is kept would else be rounded by the ridge's inverse.
+    Computed in double precision, because r (J^T J + r)^-1 divides by a small number what it then multiplies with it.
 
     Args:
         positions: [A], (R, N, 3).
@@ -40,7 +44,7 @@ def project_to_tangent(positions: Tensor, shape: Shape, fields: Tensor, ridge: f
         ridge: For constraints that depend on one another (rings).
 
     Returns:
-        (1 - J^T (J J^T)^-1 J) fields, same shape.
+        r (J^T J + r)^-1 fields, same shape.
     """
     _, jacobian = compute_shape_errors(positions, shape)
     factor = _factor(jacobian.to(torch.float64), ridge)

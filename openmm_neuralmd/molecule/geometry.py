@@ -23,7 +23,7 @@ def compute_norm(vectors: Tensor, softness: float = 1e-6) -> Tensor:
 def compute_envelope(distances: Tensor, cutoff: float) -> Tensor:
     """Polynomial that is 1 at 0 and falls to 0 with zero slope and curvature at the cutoff; 0 beyond it.
 
-    Source: u(d) with p = 6 of Gasteiger et al. (2020), eq. 8, arXiv:2003.03123.
+    Source: u(d) with p = 6 of Gasteiger et al. (2020), eq. 8, arXiv:2003.03123; theory (2.4).
     """
     s = (distances / cutoff).clamp(max=1.0)
     s6 = s**6
@@ -33,7 +33,8 @@ def compute_envelope(distances: Tensor, cutoff: float) -> Tensor:
 def compute_radial_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
     """Exponential-normal radial functions, (..., n_radial); no envelope.
 
-    Source: Unke and Meuwly (2019), eq. 7, doi:10.1021/acs.jctc.9b00181: exp(-beta (e^(-5 d/cutoff) - mu_k)^2).
+    Source: Unke and Meuwly (2019), eq. 7, doi:10.1021/acs.jctc.9b00181: exp(-beta (e^(-5 d/cutoff) - mu_k)^2);
+    theory (2.5).
     """
     lowest = math.exp(-5.0)
     centres = torch.linspace(lowest, 1.0, n_radial, dtype=distances.dtype, device=distances.device)
@@ -55,7 +56,7 @@ def build_pair_frames(units: Tensor, first: Tensor, second: Tensor, softness: fl
         first, second: Positions relative to the ligand's centroid [A], (n_pairs, 3); w is along first x second.
 
     Source: eq. 3 of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, taken relative to the centroid so that it
-    does not depend on the origin; where the cross product vanishes, w and u x w go to zero.
+    does not depend on the origin; where the cross product vanishes, w and u x w go to zero. Theory (2.1).
     """
     w = soft_normalize(torch.linalg.cross(first, second), softness)
     return torch.stack([units, w, torch.linalg.cross(units, w)], dim=-2)
@@ -67,7 +68,7 @@ def build_backbone_frames(backbone: Tensor) -> Tensor:
     Args:
         backbone: N, CA, C [A], (n_residues, 3, 3).
 
-    Source: eq. 4 of Liu et al. (2025), orthogonalized.
+    Source: eq. 4 of Liu et al. (2025), orthogonalized; theory (2.2).
     """
     toward_n = backbone[:, 0] - backbone[:, 1]
     toward_c = backbone[:, 2] - backbone[:, 1]
@@ -85,7 +86,7 @@ def build_residue_frames(backbone: Tensor, is_linked: Tensor, centroid: Tensor, 
         is_linked: Whether residue i + 1 follows in the chain, bool, (n_residues,).
         centroid: Of the pocket's CA atoms [A], (3,).
 
-    Source: eq. 5 of Liu et al. (2025).
+    Source: eq. 5 of Liu et al. (2025); theory (2.3).
     """
     ca = backbone[:, 1]
     following = torch.cat([ca[1:], ca[-1:]])

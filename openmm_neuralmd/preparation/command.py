@@ -29,7 +29,7 @@ def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("structure", nargs="?", metavar="PDB", help="PDB or mmCIF file, as deposited or otherwise")
     source.add_argument("--pdb-id", metavar="ID", help="download this entry of the PDB (kept in ~/.cache)")
     parser.add_argument("--ligand", required=True, metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
-    parser.add_argument("--chain", metavar="A,B", help="protein chains to keep (default: within 5 A of the ligand)")
+    parser.add_argument("--chain", metavar="A,B", help="protein chains to keep (default: within 5 Å of the ligand)")
     chemistry = parser.add_mutually_exclusive_group()
     chemistry.add_argument("--smiles", help="the ligand's bond orders and protonation")
     chemistry.add_argument("--sdf", help="the same from an SDF file (default: Chemical Component Dictionary, online)")

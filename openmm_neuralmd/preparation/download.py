@@ -20,7 +20,7 @@ SERVER_VARIABLE = "NEURALMD_PDB_URL"
 """Environment variable that names another server with RCSB's paths, such as a mirror inside a firewall."""
 _ENTRY_PATH, _COMPONENT_PATH = "/download/{}.cif", "/ligands/download/{}.cif"
 _ENTRY_ID = re.compile(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9]{4}[0-9][A-Za-z0-9]{3}")
-_TIMEOUT_S = 20
+_TIMEOUT_S = 20  # without an answer
 _GZIP = b"\x1f\x8b"
 
 Fetch = Callable[[str], str]

@@ -15,12 +15,12 @@ from rdkit.Chem import rdCIPLabeler
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
-from openmm_neuralmd.molecule.chemistry import format_formula
+from openmm_neuralmd.molecule.chemistry import build_graph, format_formula
 from openmm_neuralmd.preparation.structure import Residue
 
 _BOND_TOLERANCE_A = 0.45  # beyond the sum of the covalent radii: wide, since bonds of the source alone are used
 _SAME_POSE_A = 0.5  # an SDF within this rms distance is in the structure's own frame
-_MAX_MATCHES = 1000
+_MAX_MATCHES = 1000  # of one molecule on itself: turned rings and groups multiply
 _LIKELY_LENGTHS = (0.78, 1.2)  # of a bond, in sums of the covalent radii; C#C has 0.82
 _ORDERS = {
     gemmi.BondType.Single: Chem.BondType.SINGLE,
@@ -60,7 +60,7 @@ def read_smiles(smiles: str) -> Chem.Mol:
     return molecule
 
 
-def read_sdf(path: str | Path) -> Chem.Mol:
+def read_bond_orders(path: str | Path) -> Chem.Mol:
     """The first molecule of an SDF or MOL file, without explicit hydrogens.
 
     Raises:
@@ -168,7 +168,7 @@ def _match_atoms(residue: Residue, source: Chem.Mol, source_name: str) -> list[i
     """For each atom of the structure its index in ``source``, from the graphs; where there are several, the best."""
     perceived = _perceive_graph(residue)
     matches = np.array(
-        perceived.GetSubstructMatches(_strip(source), uniquify=False, maxMatches=_MAX_MATCHES, useChirality=False)
+        perceived.GetSubstructMatches(_draw(source), uniquify=False, maxMatches=_MAX_MATCHES, useChirality=False)
     )
     if not len(matches):
         raise TopologyMismatchError(
@@ -195,7 +195,7 @@ def _find_unlikely_bonds(residue: Residue, molecule: Chem.Mol) -> list[str]:
         expected = gemmi.Element(a.element).covalent_r + gemmi.Element(b.element).covalent_r
         if not _LIKELY_LENGTHS[0] <= length / expected <= _LIKELY_LENGTHS[1]:
             warnings.append(
-                f"ligand {residue}: bond {a.name}-{b.name} is {length:.2f} A long, and the simulation keeps it so; "
+                f"ligand {residue}: bond {a.name}-{b.name} is {length:.2f} Å long, and the simulation keeps it so; "
                 "mend the coordinates"
             )
     return warnings
@@ -203,25 +203,18 @@ def _find_unlikely_bonds(residue: Residue, molecule: Chem.Mol) -> list[str]:
 
 def _perceive_graph(residue: Residue) -> Chem.Mol:
     """Atoms and single bonds seen in the coordinates."""
-    molecule = Chem.RWMol()
-    for atom in residue.atoms:
-        molecule.AddAtom(Chem.Atom(atom.element))
-    radii = np.array([gemmi.Element(a.element).covalent_r for a in residue.atoms])
+    elements = [gemmi.Element(a.element) for a in residue.atoms]
+    radii = np.array([element.covalent_r for element in elements])
     xyz = residue.positions
     near = np.linalg.norm(xyz[:, None] - xyz[None], axis=-1) < radii[:, None] + radii[None] + _BOND_TOLERANCE_A
-    for a, b in zip(*np.nonzero(np.triu(near, 1)), strict=True):
-        molecule.AddBond(int(a), int(b), Chem.BondType.SINGLE)
-    return molecule.GetMol()
+    return build_graph(np.array([e.atomic_number for e in elements]), np.argwhere(np.triu(near, 1)))
 
 
-def _strip(source: Chem.Mol) -> Chem.Mol:
+def _draw(source: Chem.Mol) -> Chem.Mol:
     """The same graph with single bonds only."""
-    molecule = Chem.RWMol()
-    for atom in source.GetAtoms():
-        molecule.AddAtom(Chem.Atom(atom.GetSymbol()))
-    for bond in source.GetBonds():
-        molecule.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
-    return molecule.GetMol()
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in source.GetBonds()]
+    numbers = np.array([a.GetAtomicNum() for a in source.GetAtoms()])
+    return build_graph(numbers, np.array(bonds, dtype=np.int64).reshape(-1, 2))
 
 
 def _label_stereo(molecule: Chem.Mol) -> dict[tuple[int, ...], str]:

@@ -1,6 +1,5 @@
 """From a deposited structure to a folder that ``neuralmd simulate`` runs: what ``neuralmd prepare`` does."""
 
-import hashlib
 import io
 import json
 import string
@@ -18,20 +17,27 @@ from rdkit import Chem
 
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, compute_sha256
 from openmm_neuralmd.folders import replace_files
 from openmm_neuralmd.molecule.chemistry import describe_choice
 from openmm_neuralmd.molecule.complex import PREPARED_FILES, Complex, load_prepared_complex
 from openmm_neuralmd.preparation.arguments import PREPARATION_ARGUMENTS
 from openmm_neuralmd.preparation.download import Fetch, download_component, fetch_text
-from openmm_neuralmd.preparation.ligand import PreparedLigand, prepare_ligand, read_component, read_sdf, read_smiles
+from openmm_neuralmd.preparation.ligand import (
+    PreparedLigand,
+    prepare_ligand,
+    read_bond_orders,
+    read_component,
+    read_smiles,
+)
 from openmm_neuralmd.preparation.protein import CAPS, add_hydrogens, complete_protein
 from openmm_neuralmd.preparation.relaxation import find_strained, relax_built
 from openmm_neuralmd.preparation.selection import POCKET_A, Parts, select_parts
 from openmm_neuralmd.preparation.structure import Residue, compute_distance, read_structure
+from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 DEFAULT_MAX_GAP = 5
-_NM_PER_A = 0.1
+"""Missing residues in a row that are built; longer loops would be guessed."""
 _CLASH_A = 2.2  # no two heavy atoms that are not bonded come closer, short hydrogen bonds included
 _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 
@@ -123,7 +129,7 @@ def prepare_complex(
     warnings += [f"built peptide {name} is not planar and trans: its place is a guess" for name in strained]
     warnings += _check_built(topology, positions, n_polymer, parts)
     protocol = {
-        "source": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
+        "source": {"file": Path(source).name, "sha256": compute_sha256(source)},
         "ligand_selection": f"{parts.ligand.name}:{parts.ligand.chain}:{parts.ligand.number}",
         **structure.record,
         "alternate_locations": locations,
@@ -155,7 +161,7 @@ def _read_chemistry(name: str, smiles: str | None, sdf: str | Path | None, fetch
     if smiles is not None:
         return read_smiles(smiles), f"SMILES {smiles}"
     if sdf is not None:
-        molecule, chosen = read_sdf(sdf), describe_choice(sdf)
+        molecule, chosen = read_bond_orders(sdf), describe_choice(sdf)
         return molecule, f"SDF {chosen or Path(sdf).name}"
     try:
         return read_component(download_component(name, fetch=fetch)), f"Chemical Component Dictionary {name}"
@@ -218,13 +224,13 @@ def _check_built(topology: Topology, positions: np.ndarray, n_polymer: int, part
     warnings = []
     for residue in list(topology.residues())[:n_polymer]:
         heavy = [a.index for a in residue.atoms() if a.element.atomic_number > 1]
-        distance = compute_distance(pose, positions[heavy] / _NM_PER_A)
+        distance = compute_distance(pose, positions[heavy] / NM_PER_ANGSTROM)
         label = (residue.chain.id, f"{residue.id}{residue.insertionCode.strip()}")
         name = f"{residue.name}:{':'.join(label)}"
         if (label not in deposited or residue.name in CAPS) and distance < POCKET_A:
-            warnings.append(f"{name} was built, {distance:.1f} A from the ligand: its place is a guess")
+            warnings.append(f"{name} was built, {distance:.1f} Å from the ligand: its place is a guess")
         if distance < _CLASH_A:
-            warnings.append(f"{name} comes within {distance:.2f} A of the ligand")
+            warnings.append(f"{name} comes within {distance:.2f} Å of the ligand")
     return warnings
 
 
@@ -237,7 +243,7 @@ def _add_ligand(topology: Topology, residue: Residue, prepared: PreparedLigand) 
     ]
     for bond in prepared.molecule.GetBonds():
         topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
-    return np.array(prepared.molecule.GetConformer().GetPositions()) * _NM_PER_A
+    return np.array(prepared.molecule.GetConformer().GetPositions()) * NM_PER_ANGSTROM
 
 
 def _add_residue(topology: Topology, residue: Residue) -> np.ndarray:
@@ -246,4 +252,4 @@ def _add_residue(topology: Topology, residue: Residue) -> np.ndarray:
     new = topology.addResidue(residue.name[:3], chain, str(residue.number), residue.insertion_code)
     for atom in residue.atoms:
         topology.addAtom(atom.name, Element.getBySymbol(atom.element), new)
-    return residue.positions * _NM_PER_A
+    return residue.positions * NM_PER_ANGSTROM

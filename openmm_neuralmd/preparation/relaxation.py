@@ -14,22 +14,22 @@ from openmm_neuralmd.preparation.protein import CAPS
 
 _FORCE_FIELD = Path(app.__file__).parent / "data" / "amber14-all.xml"
 """By its path: OpenMM would take a file of that name in the current folder, which may hold code."""
-_MAX_ITERATIONS = 1000
+_MAX_ITERATIONS = 1000  # of each of three minimisations
 _TOLERANCE = 10.0  # [kJ/mol/nm]
-_LEAST_TRANS_DEGREES = 150.0
-_NONBONDED_GROUP = 1
+_LEAST_TRANS_DEGREES = 150.0  # a peptide that is less far from cis is not trans
+_NONBONDED_GROUP = 1  # any other than the bonded forces' 0
 _SPHERE_NM = 0.32  # of ligand and other molecules, a typical Lennard-Jones diameter
-_SPHERE_KJ_PER_MOL = 0.4
+_SPHERE_KJ_PER_MOL = 0.4  # a typical Lennard-Jones depth
 
 _PLANARITY_KJ_PER_MOL = 200.0  # per square radian; steep at cis, where 1 + cos would have no slope
 _HANDEDNESS_KJ_PER_MOL = 2000.0  # per square radian
 _IMPROPER_RAD = 0.59  # CA-N-C-CB of L amino acids, mean of PDB 2IWX; of CA-N-C-HA about the negative
 
-AtomKey = tuple[str, str, str, str]  # chain, number, insertion code, atom name
+AtomPlace = tuple[str, str, str, str]  # chain, number, insertion code, atom name
 
 
 def relax_built(
-    topology: Topology, positions: np.ndarray, deposited: Collection[AtomKey], n_polymer: int, *, platform: Platform
+    topology: Topology, positions: np.ndarray, deposited: Collection[AtomPlace], n_polymer: int, *, platform: Platform
 ) -> str | None:
     """Minimise the protein's atoms that were not deposited, in place.
 
@@ -75,7 +75,7 @@ def relax_built(
     return None
 
 
-def find_strained(topology: Topology, positions: np.ndarray, deposited: Collection[AtomKey]) -> list[str]:
+def find_strained(topology: Topology, positions: np.ndarray, deposited: Collection[AtomPlace]) -> list[str]:
     """Built peptide bonds that are still twisted or cis, with their torsion [degrees]."""
     found = []
     for atoms in list_built_peptides(topology, deposited):
@@ -92,7 +92,7 @@ def _compute_torsion(points: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(np.cross(first, second) @ axis / np.linalg.norm(axis), first @ second)))
 
 
-def list_built_peptides(topology: Topology, deposited: Collection[AtomKey]) -> list[tuple[Any, Any, Any, Any]]:
+def list_built_peptides(topology: Topology, deposited: Collection[AtomPlace]) -> list[tuple[Any, Any, Any, Any]]:
     """CA, C, N, CA (CH3 of caps) of each peptide bond whose C or N was built."""
     found = []
     for bond in topology.bonds():
@@ -110,7 +110,7 @@ def list_built_peptides(topology: Topology, deposited: Collection[AtomKey]) -> l
     return found
 
 
-def _build_planarity(topology: Topology, deposited: Collection[AtomKey]) -> mm.CustomTorsionForce:
+def _build_planarity(topology: Topology, deposited: Collection[AtomPlace]) -> mm.CustomTorsionForce:
     """Turns built peptide bonds to trans: Amber's own barrier would keep what PDBFixer left."""
     force = mm.CustomTorsionForce(f"{_PLANARITY_KJ_PER_MOL}*strength*({np.pi}-abs(theta))^2")
     force.addGlobalParameter("strength", 0.0)
@@ -119,7 +119,7 @@ def _build_planarity(topology: Topology, deposited: Collection[AtomKey]) -> mm.C
     return force
 
 
-def _build_handedness(topology: Topology, deposited: Collection[AtomKey]) -> mm.CustomTorsionForce:
+def _build_handedness(topology: Topology, deposited: Collection[AtomPlace]) -> mm.CustomTorsionForce:
     """Turns built residues to L, with their hydrogens."""
     force = mm.CustomTorsionForce(f"{_HANDEDNESS_KJ_PER_MOL}*strength*(theta-sign*{_IMPROPER_RAD})^2")
     force.addGlobalParameter("strength", 0.0)
@@ -133,7 +133,7 @@ def _build_handedness(topology: Topology, deposited: Collection[AtomKey]) -> mm.
     return force
 
 
-def get_key(atom: Any) -> AtomKey:
+def get_key(atom: Any) -> AtomPlace:
     """How an OpenMM atom is told from others, whatever is added around it."""
     residue = atom.residue
     return residue.chain.id, residue.id, residue.insertionCode.strip(), atom.name

@@ -62,11 +62,11 @@ def select_parts(
         left_out.append(polymer)
         if chains is None and distance <= POCKET_A:
             warnings.append(
-                f"chain {polymer.chain} was left out, {distance:.1f} A from the ligand and in the models' reach of "
-                f"{POCKET_A:g} A; if it belongs to the pocket, keep it with --chain"
+                f"chain {polymer.chain} was left out, {distance:.1f} Å from the ligand and in the models' reach of "
+                f"{POCKET_A:g} Å; if it belongs to the pocket, keep it with --chain"
             )
     if not any(p.is_peptide for p in kept):
-        where = f"chain {', '.join(chains)}" if chains else f"within {CONTACT_A:g} A of {chosen}"
+        where = f"chain {', '.join(chains)}" if chains else f"within {CONTACT_A:g} Å of {chosen}"
         found = ", ".join(p.chain for p in left_out if p.is_peptide) or "none"
         raise InputError(f"no protein {where} (protein chains: {found}); choose others with --chain")
     groups: dict[str, list[Residue]] = {"waters": [], "kept": [], "removed": [], "elsewhere": []}
@@ -88,7 +88,7 @@ def select_parts(
     }
     warnings += _list_false_bonds(structure, chosen)
     warnings += [
-        f"{r} stays {compute_distance(pose, r.positions):.1f} A from the ligand without acting on it: the models know "
+        f"{r} stays {compute_distance(pose, r.positions):.1f} Å from the ligand without acting on it: the models know "
         "protein and ligand only"
         for r in groups["kept"]
         if compute_distance(pose, r.positions) <= CONTACT_A
@@ -155,7 +155,7 @@ def _check_ligand(structure: Structure, ligand: Residue) -> None:
                 mine = ligand.atoms[int(gaps.argmin())].name
                 raise InputError(
                     f"ligand {label} is bonded to {other} ({mine}-{atom.name}, "
-                    f"{np.linalg.norm(pose - atom.position, axis=1)[gaps.argmin()]:.2f} A): covalent ligands are not "
+                    f"{np.linalg.norm(pose - atom.position, axis=1)[gaps.argmin()]:.2f} Å): covalent ligands are not "
                     "supported"
                 )
 
@@ -175,6 +175,6 @@ def _list_false_bonds(structure: Structure, ligand: Residue) -> list[str]:
         if not gemmi.Element(second.element).is_metal:
             warnings.append(
                 f"ligand {own}: its CONECT record with {partner} ({mine}-{theirs}) was not followed: the atoms are "
-                f"{np.linalg.norm(first.position - second.position):.2f} A apart, which no bond is"
+                f"{np.linalg.norm(first.position - second.position):.2f} Å apart, which no bond is"
             )
     return warnings

@@ -10,7 +10,7 @@ import gemmi
 import numpy as np
 
 from openmm_neuralmd.errors import InputError, describe_error
-from openmm_neuralmd.molecule.complex import get_parent_residue
+from openmm_neuralmd.molecule.residues import get_parent_residue, is_water
 
 _PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 _NUCLEIC = (gemmi.PolymerType.Dna, gemmi.PolymerType.Rna, gemmi.PolymerType.DnaRnaHybrid)
@@ -36,7 +36,7 @@ class Residue:
         hydrogens: Names of the hydrogens that the file had.
         input_name: Name in the file.
         sequence_number: Place in the chain's full sequence from 1; None where that is unknown.
-        is_water: By its name.
+        is_water: By composition first, see ``molecule.residues``.
     """
 
     name: str
@@ -164,7 +164,7 @@ def _choose_residue(
         hydrogens=[a.name for a in atoms if a.is_hydrogen()],
         input_name=best.name,
         sequence_number=best.label_seq,
-        is_water=best.is_water(),
+        is_water=is_water(best.name, ["H" if a.is_hydrogen() else a.element.name for a in atoms]),
     )
     if len(group) > 1:
         choices.append(f"{residue} over {', '.join(r.name for r in group if r is not best)}")

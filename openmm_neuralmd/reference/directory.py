@@ -1,6 +1,5 @@
 """The directory of a reference run: a run directory as `neuralmd compare` reads it, and what makes the run go on."""
 
-import hashlib
 import logging
 import sys
 from collections.abc import Callable
@@ -13,15 +12,15 @@ import openmm as mm
 
 import openmm_neuralmd
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import read_json, write_atomically
+from openmm_neuralmd.files import compute_sha256, read_json, write_atomically
 from openmm_neuralmd.io.directory import RunFiles, RunPlace, check_sessions, compare_versions
 from openmm_neuralmd.io.writers import START_AGAIN, write_json
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 
 _log = logging.getLogger(__name__)
-LOG_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")
-Progress = Callable[[str, float, float], None]
+REFERENCE_COLUMNS = ("time_ps", "potential_kj_per_mol", "temperature_k", "volume_nm3", "density_g_per_ml")
+PhaseProgress = Callable[[str, float, float], None]
 """Called with the phase, and the simulated time of the whole run, equilibration included: done and in all [ps]."""
 
 
@@ -81,8 +80,8 @@ def start_record(files: ReferenceFiles, molecules: MolecularSystem, protocol: Pr
         "n_atoms": molecules.topology.getNumAtoms(),
         "n_atoms_written": len(molecules.find_complex()),
         "snapshot_interval_ps": protocol.interval_ps,
-        "system_sha256": hash_file(files.system),
-        "start_sha256": hash_file(files.start),
+        "system_sha256": compute_sha256(files.system),
+        "start_sha256": compute_sha256(files.start),
         "versions": collect_versions(),
         **more,
         "sessions": [],
@@ -109,7 +108,7 @@ def read_record(files: ReferenceFiles) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{files.record}: damaged, its settings cannot be used ({error}); {START_AGAIN}") from error
     for path, name in ((files.system, "system_sha256"), (files.start, "start_sha256")):
-        if not path.is_file() or hash_file(path) != record[name]:
+        if not path.is_file() or compute_sha256(path) != record[name]:
             raise InputError(f"{path}: missing or changed since the run began; {START_AGAIN}")
     if not files.topology.is_file():
         raise InputError(f"{files.topology}: missing; put it back, or {START_AGAIN}")
@@ -153,11 +152,6 @@ def note_versions(record: dict[str, Any], **more: str) -> None:
     if note is not None:
         _log.warning("note: %s", note)
     record["versions"] = now
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def collect_versions() -> dict[str, str]:

@@ -17,9 +17,9 @@ from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.reference.gromacs_files import (
     format_single_point,
     get_nonbonded,
+    write_gromacs_topology,
     write_index,
     write_structure,
-    write_topology,
 )
 from openmm_neuralmd.reference.gromacs_tools import (
     call_gromacs,
@@ -42,9 +42,9 @@ RELATIVE_TOLERANCE = 5e-5
 """Of each term: OpenMM's CPU platform computes pairs in single precision."""
 ABSOLUTE_TOLERANCE = 0.1
 """[kJ/mol], beside the relative one: topologies hold rounded numbers."""
-_MANY_THREADS = 32
-_MINIMISATION_STEPS = 100
-_EWALD_TOLERANCE = 1e-6
+_MANY_THREADS = 32  # of GROMACS in single precision, where each adds up its energies in one number
+_MINIMISATION_STEPS = 100  # at most; enough to take overlaps away
+_EWALD_TOLERANCE = 1e-6  # at which both engines' PME is converged
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def compute_gromacs_energies(
     In double precision (``gmx_d``) where that is installed. In single precision GROMACS adds up to 1e5 numbers in one:
     95 of 447,161 kJ/mol were lost on one thread, 1.2 on 32, 0.08 in double precision (34,860 atoms).
     """
-    write_topology(molecules, folder / "system.top")
+    write_gromacs_topology(molecules, folder / "system.top")
     write_structure(molecules, folder / "start.gro", positions)
     write_index(molecules, folder / "index.ndx")
     write_atomically(folder / "point.mdp", format_single_point(molecules))

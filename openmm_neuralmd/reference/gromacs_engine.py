@@ -14,16 +14,17 @@ from typing import Any
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.imaging import find_molecules, make_whole
 from openmm_neuralmd.errors import InputError, NeuralMDError, NonFiniteStateError
 from openmm_neuralmd.files import give_ascii_path, require_room, write_atomically, write_whole
 from openmm_neuralmd.io.directory import describe_end
 from openmm_neuralmd.io.trajectories import open_trajectory
 from openmm_neuralmd.io.writers import write_json
+from openmm_neuralmd.molecule.bonds import find_bonds, find_parts
+from openmm_neuralmd.molecule.images import bring_together, make_whole, remove_jumps, span_edges
 from openmm_neuralmd.reference.directory import (
-    LOG_COLUMNS,
+    REFERENCE_COLUMNS,
+    PhaseProgress,
     Place,
-    Progress,
     ReferenceFiles,
     end_session,
     note_versions,
@@ -32,9 +33,9 @@ from openmm_neuralmd.reference.energies import compare_energies, require_agreeme
 from openmm_neuralmd.reference.gromacs_files import (
     format_minimisation,
     format_phase,
+    write_gromacs_topology,
     write_index,
     write_structure,
-    write_topology,
 )
 from openmm_neuralmd.reference.gromacs_tools import (
     call_gromacs,
@@ -49,13 +50,12 @@ from openmm_neuralmd.reference.gromacs_tools import (
 from openmm_neuralmd.reference.protocol import Phase, Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 
 _CHECKPOINT_MINUTES = "1"
-_POLL_S = 0.2
-_HEAVY_HYDROGEN_STEP_PS = 0.004
+_POLL_S = 0.2  # between looks at whether GROMACS has ended
+_HEAVY_HYDROGEN_STEP_PS = 0.004  # longest timestep of hydrogens of 3 Da
 _LOG_TERMS = ("Potential", "Temperature", "Volume", "Density")
-_KG_PER_M3_IN_G_PER_ML = 1e-3
+_KG_PER_M3_IN_G_PER_ML = 1e-3  # GROMACS has the one, logs the other
 
 
 def run_gromacs(
@@ -65,7 +65,7 @@ def run_gromacs(
     record: dict[str, Any],
     *,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> None:
     """Run, or go on from GROMACS' checkpoints in the directory.
 
@@ -98,12 +98,12 @@ def run_gromacs(
             record["energies"] = comparison.as_dict()
             run.write_inputs()
         write_json(place.files.record, record)
-        first = min(count_frames(place.files), protocol.n_frames)
+        first = min(count_production_frames(place.files), protocol.n_frames)
 
         def end(status: str) -> None:
             if (run.folder / "production.xtc").is_file():
                 write_results(protocol, place.files)
-            last = min(count_frames(place.files), protocol.n_frames)
+            last = min(count_production_frames(place.files), protocol.n_frames)
             end_session(place.files, record, status, (first, last), run.wall)
 
         try:
@@ -115,7 +115,7 @@ def run_gromacs(
         end("finished")
 
 
-def count_frames(files: ReferenceFiles) -> int:
+def count_production_frames(files: ReferenceFiles) -> int:
     """Frames of production that GROMACS has written, without its first, which is the start."""
     source = files.gromacs / "production.xtc"
     if not source.is_file():
@@ -144,7 +144,7 @@ def write_results(protocol: Protocol, files: ReferenceFiles) -> None:
         for t, *values in zip(times, *columns, strict=True)
         if round(t / protocol.interval_ps, 3) in range(1, protocol.n_frames + 1)  # not where mdrun was interrupted
     ]
-    write_atomically(files.log, "\n".join([",".join(LOG_COLUMNS), *rows, ""]))
+    write_atomically(files.log, "\n".join([",".join(REFERENCE_COLUMNS), *rows, ""]))
 
 
 class _Run:
@@ -156,7 +156,7 @@ class _Run:
         protocol: Protocol,
         place: Place,
         threads: int | None,
-        progress: Progress | None,
+        progress: PhaseProgress | None,
         act: Callable[[], None],
     ) -> None:
         self.molecules, self.protocol, self.place = molecules, protocol, place
@@ -171,7 +171,7 @@ class _Run:
 
     def write_inputs(self) -> None:
         """Topology, structure, run parameters; the index last, as the sign that all is there."""
-        write_topology(self.molecules, self.folder / "system.top")
+        write_gromacs_topology(self.molecules, self.folder / "system.top")
         write_structure(self.molecules, self.folder / "start.gro")
         write_atomically(self.folder / "minimisation.mdp", format_minimisation(self.molecules))
         for k, phase in enumerate(self.phases):
@@ -270,7 +270,7 @@ class _Run:
 
     def _settle(self) -> None:
         """With the first frame an earlier run goes; mdrun stays in its folder, which is moved."""
-        if self.place.is_beside and count_frames(self.place.files) > 0:
+        if self.place.is_beside and count_production_frames(self.place.files) > 0:
             self.place.settle()
 
 
@@ -298,29 +298,24 @@ def _write_whole(files: ReferenceFiles, protocol: Protocol) -> None:
     except InputError:  # not a frame yet
         return
     start = load_start(files)
-    molecules, place = find_molecules(raw.topology, start, None), start.mean(axis=0)
-    pocket = np.arange(raw.topology.n_atoms)
+    bonds, place = find_bonds(raw.topology, start, None), start.mean(axis=0)
+    tree = span_edges(len(start), bonds)
+    *others, largest = sorted(find_parts(len(start), bonds), key=len)
     with (
         write_whole(files.trajectory) as temporary,
         give_ascii_path(temporary, write=True) as name,
         mdtraj.open(name, "w") as target,
     ):
         for chunk in raw.iterate(np.arange(raw.topology.n_atoms), []):
-            make_whole(chunk, molecules, pocket, source.name)
-            if chunk.unitcell_vectors is not None:
-                place = _remove_jumps(chunk, place)
+            cells = chunk.unitcell_vectors
+            if cells is not None:
+                xyz = make_whole(chunk.xyz, cells, tree)
+                xyz = bring_together(xyz, cells, others, xyz[:, largest].mean(axis=1))
+                chunk.xyz = remove_jumps(xyz, cells, place)
+                place = chunk.xyz[-1].mean(axis=0)
             half = 0.5 * protocol.interval_ps
             later = chunk[(chunk.time > half) & (chunk.time < protocol.time_ps + half)]
             target.write(later.xyz, time=later.time, box=later.unitcell_vectors)
-
-
-def _remove_jumps(chunk: mdtraj.Trajectory, place: np.ndarray) -> np.ndarray:
-    """Move each frame to the image nearest to the one before; ``place`` [nm] is the centre before, then after."""
-    for xyz, box in zip(chunk.xyz, chunk.unitcell_vectors, strict=True):
-        offset = xyz.mean(axis=0) - place
-        xyz += shift_to_nearest_image(offset, box) - offset
-        place = xyz.mean(axis=0)
-    return place
 
 
 def load_start(files: ReferenceFiles) -> np.ndarray:

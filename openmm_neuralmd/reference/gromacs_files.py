@@ -36,12 +36,12 @@ _KNOWN_FORCES = (
 )
 _UNUSED_BOND_CONSTANT = 500.0  # kcal/mol/A^2, of bonds that are constrained
 _COMPRESSIBILITY_PER_BAR = 4.5e-5  # of water
-_LONGEST_VACUUM_NM = 12.0
-_MINIMISATION_STEPS = 2000
-_LOG_ENTRIES = 500
+_LONGEST_VACUUM_NM = 12.0  # cutoff of a run in vacuum; the edge of its box is three times as long
+_MINIMISATION_STEPS = 2000  # at most; a maximal force of 500 kJ/mol/nm ends it before
+_LOG_ENTRIES = 500  # of a phase, however long it is
 
 
-def check_forces(system: mm.System) -> None:
+def check_convertible(system: mm.System) -> None:
     """Refuse what GROMACS would not get.
 
     Raises:
@@ -102,13 +102,13 @@ def choose_constraints(molecules: MolecularSystem) -> str:
     )
 
 
-def write_topology(molecules: MolecularSystem, path: Path) -> None:
+def write_gromacs_topology(molecules: MolecularSystem, path: Path) -> None:
     """Write a .top file of all molecules, with restraints under POSRES and rigid water.
 
     Raises:
         NotImplementedError: If the System holds what GROMACS would not get.
     """
-    check_forces(molecules.system)
+    check_convertible(molecules.system)
     choose_constraints(molecules)
     structure = _convert(molecules)
     text = io.StringIO()

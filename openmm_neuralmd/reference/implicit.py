@@ -8,6 +8,7 @@ from openmm_neuralmd.errors import InputError
 IMPLICIT_SOLVENTS = {"obc2": "OBC2", "gbn2": "GBn2"}
 """What ``--solvent`` calls them, and what papers do."""
 IMPLICIT_CUTOFF_NM = 2.0
+"""Longer than in a periodic box, where Ewald sums take care of what lies beyond."""
 _OFFSET_NM = 0.009  # between a Born radius and the one its integral begins at
 
 

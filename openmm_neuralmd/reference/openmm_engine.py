@@ -19,10 +19,11 @@ from openmm_neuralmd.io.writers import (
     DCDWriter,
     write_json,
 )
+from openmm_neuralmd.molecule.images import find_nearest_image
 from openmm_neuralmd.reference.directory import (
-    LOG_COLUMNS,
+    REFERENCE_COLUMNS,
+    PhaseProgress,
     Place,
-    Progress,
     ReferenceFiles,
     end_session,
     note_versions,
@@ -36,19 +37,18 @@ from openmm_neuralmd.reference.protocol import (
 )
 from openmm_neuralmd.reference.system import MolecularSystem, convert_box
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.simulation.imaging import shift_to_nearest_image
 from openmm_neuralmd.simulation.run import find_platform
 
-_MINIMISATION_STEPS = 500
+_MINIMISATION_STEPS = 500  # at most; enough to take overlaps away
 _EQUILIBRATION_PARTS = 20  # of each phase: rungs of the heating ladder, progress and checkpoints
 _STEPS_WITHOUT_A_LOOK = 50  # at whether the run is to end
-_BAROSTAT_STEPS = 25
+_BAROSTAT_STEPS = 25  # between its attempts, OpenMM's own default
 _DA_PER_NM3_IN_G_PER_ML = 1.66053906660e-3  # CODATA 2018
 _BOLTZMANN = 8.31446261815324e-3  # kJ/mol/K
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ReferenceState:
     """State of all atoms after a step.
 
     Attributes:
@@ -70,14 +70,14 @@ class Checkpoint:
         write_state(path, vars(self))
 
 
-def read_checkpoint(path: Path, n_atoms: int) -> Checkpoint:
+def read_reference_state(path: Path, n_atoms: int) -> ReferenceState:
     """Read a checkpoint.
 
     Raises:
         InputError: If it is damaged or of another system.
     """
     shapes = {"positions": (n_atoms, 3), "velocities": (n_atoms, 3), "box": (3, 3)}
-    return read_fields(path, Checkpoint, shapes)
+    return read_fields(path, ReferenceState, shapes)
 
 
 def run_openmm(
@@ -88,7 +88,7 @@ def run_openmm(
     *,
     platform: str = "CPU",
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: PhaseProgress | None = None,
 ) -> None:
     """Run, or go on from the checkpoint in the directory.
 
@@ -117,13 +117,13 @@ def run_openmm(
     _Run(molecules, protocol, place, record, found, threads).go(start, progress)
 
 
-def _find_start(molecules: MolecularSystem, protocol: Protocol, files: ReferenceFiles) -> Checkpoint | None:
+def _find_start(molecules: MolecularSystem, protocol: Protocol, files: ReferenceFiles) -> ReferenceState | None:
     """The state to go on from, with trajectory and log as it left them; None where there is none."""
     n_atoms, has_box = len(molecules.find_complex()), molecules.is_periodic
     if not files.checkpoint.exists():
         check_nothing_is_lost(files, n_atoms, has_box=has_box)
         return None
-    start = read_checkpoint(files.checkpoint, len(molecules.positions))
+    start = read_reference_state(files.checkpoint, len(molecules.positions))
     n_frames = protocol.count_frames(start.step)
     if n_frames > protocol.n_frames:
         raise InputError(
@@ -132,7 +132,9 @@ def _find_start(molecules: MolecularSystem, protocol: Protocol, files: Reference
         )
     if n_frames > 0:
         interval = protocol.interval_ps
-        check_files(files, start, n_frames, n_atoms=n_atoms, interval=interval, columns=LOG_COLUMNS, has_box=has_box)
+        check_files(
+            files, start, n_frames, n_atoms=n_atoms, interval=interval, columns=REFERENCE_COLUMNS, has_box=has_box
+        )
     return start
 
 
@@ -162,7 +164,7 @@ class _Run:
         self.context: mm.Context | None = None
         self.phase: Phase | None = None
 
-    def go(self, start: Checkpoint | None, progress: Progress | None) -> None:
+    def go(self, start: ReferenceState | None, progress: PhaseProgress | None) -> None:
         protocol, files = self.protocol, self.place.files
         n_steps = protocol.equilibration_steps + protocol.n_frames * protocol.steps_per_frame
         first = self.frame = 0 if start is None else protocol.count_frames(start.step)
@@ -180,7 +182,7 @@ class _Run:
                     digest=digests[0],
                 )
             ) as self.trajectory,
-            closing(CSVWriter(files.log, LOG_COLUMNS, n_rows=first, digest=digests[1])) as self.log,
+            closing(CSVWriter(files.log, REFERENCE_COLUMNS, n_rows=first, digest=digests[1])) as self.log,
         ):
             try:
                 state = start or self._minimise(progress, n_steps)
@@ -199,7 +201,7 @@ class _Run:
     def _end(self, status: str, first: int) -> None:
         end_session(self.place.files, self.record, status, (first, self.frame), self.wall)
 
-    def _go_on(self, phase: Phase, state: Checkpoint) -> Checkpoint:
+    def _go_on(self, phase: Phase, state: ReferenceState) -> ReferenceState:
         """The next part of a phase; in production, a frame."""
         began = time.perf_counter()
         is_production = phase.name == "production"
@@ -215,7 +217,7 @@ class _Run:
             self.wall += time.perf_counter() - began
         return state
 
-    def _minimise(self, progress: Progress | None, n_steps: int) -> Checkpoint:
+    def _minimise(self, progress: PhaseProgress | None, n_steps: int) -> ReferenceState:
         self._report(progress, "minimising", 0, n_steps)
         context = self._create_context(is_restrained=True, has_barostat=False, step=0)
         context.setPositions(self.molecules.positions)
@@ -225,7 +227,7 @@ class _Run:
         context.setVelocitiesToTemperature(temperature, self._draw_seed(0))
         return self._collect(context, 0)
 
-    def _enter(self, phase: Phase, state: Checkpoint) -> None:
+    def _enter(self, phase: Phase, state: ReferenceState) -> None:
         """A context for the phase, in the given state."""
         if state.step >= phase.last:
             return
@@ -271,7 +273,7 @@ class _Run:
             part = max(1, min(part, -(-phase.n_steps // _EQUILIBRATION_PARTS)))
         return min(part - (step - phase.first) % part, phase.last - step)
 
-    def _advance(self, phase: Phase, step: int, n_steps: int) -> Checkpoint:
+    def _advance(self, phase: Phase, step: int, n_steps: int) -> ReferenceState:
         assert self.context is not None
         integrator = self.context.getIntegrator()
         if phase.is_heating:
@@ -288,12 +290,14 @@ class _Run:
             raise NonFiniteStateError(f"step {state.step} ({phase.name}): positions are NaN or infinite")
         return state
 
-    def _collect(self, context: mm.Context, step: int) -> Checkpoint:
+    def _collect(self, context: mm.Context, step: int) -> ReferenceState:
         state = context.getState(positions=True, velocities=True)
         box = convert_box(state.getPeriodicBoxVectors()) if self.molecules.is_periodic else np.zeros((3, 3))
-        return Checkpoint(step, state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value, box)
+        return ReferenceState(
+            step, state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value, box
+        )
 
-    def _write(self, state: Checkpoint, frame: int) -> None:
+    def _write(self, state: ReferenceState, frame: int) -> None:
         assert self.context is not None
         energies = self.context.getState(energy=True)
         temperature = 2.0 * energies.getKineticEnergy()._value / (self.n_freedom * _BOLTZMANN)
@@ -324,13 +328,13 @@ class _Run:
         anchor = xyz[self._members[0]].mean(axis=0) - self._centres[0]
         for members, centre in zip(self._members[1:], self._centres[1:], strict=True):
             offset = xyz[members].mean(axis=0) - centre - anchor
-            xyz[members] += shift_to_nearest_image(offset, box) - offset
+            xyz[members] += find_nearest_image(offset, box) - offset
         return xyz
 
     def _draw_seed(self, step: int) -> int:
         """A seed that differs between runs and between the places they are resumed from; 0 would be drawn by time."""
         return int(np.random.SeedSequence([self.protocol.seed, step]).generate_state(1)[0]) % (2**31 - 2) + 1
 
-    def _report(self, progress: Progress | None, phase: str, step: int, n_steps: int) -> None:
+    def _report(self, progress: PhaseProgress | None, phase: str, step: int, n_steps: int) -> None:
         if progress is not None:
             progress(phase, step * self.protocol.timestep_ps, n_steps * self.protocol.timestep_ps)

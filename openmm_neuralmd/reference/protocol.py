@@ -9,7 +9,7 @@ from openmm_neuralmd.errors import InputError
 HEATING_FRACTION, RESTRAINED_FRACTION = 0.2, 0.4  # of the equilibration; the rest is free
 START_TEMPERATURE = 50.0  # K, where heating begins
 RESTRAINT_KJ_PER_MOL_NM2 = 1000.0  # on the heavy atoms of the complex; the energy is half of it times the square
-FRICTION_PER_PS = 1.0
+FRICTION_PER_PS = 1.0  # of the Langevin thermostat: it holds the temperature and hardly hinders diffusion
 
 
 @dataclass(frozen=True)

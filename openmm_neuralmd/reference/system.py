@@ -31,7 +31,7 @@ from openmm_neuralmd.molecule.complex import (
     read_pdb,
 )
 from openmm_neuralmd.molecule.complex import load_prepared_complex as _load_prepared
-from openmm_neuralmd.molecule.residues import is_reserved_name
+from openmm_neuralmd.molecule.residues import is_bulk, is_ligand_like
 from openmm_neuralmd.reference.implicit import (
     IMPLICIT_CUTOFF_NM,
     IMPLICIT_SOLVENTS,
@@ -42,12 +42,11 @@ from openmm_neuralmd.reference.parameters import find_ambertools, make_parameter
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
-CUTOFF_NM = 0.9
-HYDROGEN_MASS_DA = 3.0
-SALT_MOLAR = 0.15
-PADDING_NM = 1.0
+CUTOFF_NM = 0.9  # of Lennard-Jones forces and of the direct part of PME
+HYDROGEN_MASS_DA = 3.0  # taken from the heavy atom, for timesteps of 4 fs; Hopkins et al. (2015), doi:10.1021/ct5010406
+SALT_MOLAR = 0.15  # that of blood
+PADDING_NM = 1.0  # of water around the complex: more than the cutoff, so that it does not meet its image
 _HEAVY_HYDROGEN_DA = 2.5  # hydrogens at least this heavy allow timesteps of 4 fs
-_BULK = frozenset("HOH WAT SOL TIP3 TP3 SPC NA CL K NA+ CL- K+ SOD CLA POT".split())
 PARAMETERS_ADVICE = (
     "give --ligand-parameters FILE.xml, an OpenMM force field file with the ligand's residue (docs/reference.md says "
     "how to make one with antechamber), or install acpype, with which it is made from ligand.sdf or --sdf"
@@ -87,7 +86,8 @@ class MolecularSystem:
 
     def find_complex(self) -> np.ndarray:
         """Atoms of everything but water and salt, int64, (n_complex,)."""
-        return np.array([a.index for a in self.topology.atoms() if a.residue.name not in _BULK], dtype=np.int64)
+        kept = [r for r in self.topology.residues() if not is_bulk(r)]
+        return np.array([a.index for r in kept for a in r.atoms()], dtype=np.int64)
 
     def find_heavy(self) -> np.ndarray:
         """Heavy atoms of the complex, int64: what restraints hold."""
@@ -342,7 +342,7 @@ def _add_ligand_bonds(complex_: Complex, sdf: Path) -> Topology:
 
 
 def _find_ligand(topology: Topology, ligand: str | None, top: Path) -> str:
-    names = sorted({r.name for r in topology.residues() if not is_reserved_name(r.name) and r.name not in _BULK})
+    names = sorted({r.name for r in topology.residues() if is_ligand_like(r)})
     if ligand is None and len(names) == 1:
         return names[0]
     if ligand is not None and ligand.split(":")[0] in {r.name for r in topology.residues()}:

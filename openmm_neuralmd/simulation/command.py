@@ -9,11 +9,11 @@ from contextlib import closing
 
 from tqdm import tqdm
 
-from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.copy_format import list_copy_formats
 from openmm_neuralmd.io.directory import RunFiles
+from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.models.export import BUNDLED, load_bundled_model, load_model
 from openmm_neuralmd.molecule.complex import (
     Complex,

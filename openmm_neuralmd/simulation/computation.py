@@ -37,7 +37,7 @@ from openmm_neuralmd.errors import InputError, ModelContractError, NonFiniteStat
 from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, Ligand
-from openmm_neuralmd.simulation.imaging import LigandImage, shift_to_nearest_image
+from openmm_neuralmd.molecule.images import LigandImage, shift_to_nearest_image
 from openmm_neuralmd.simulation.snapshots import SnapshotPath
 from openmm_neuralmd.simulation.watch import CALLER_PARAMETER, NOBODY, find_watch
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
@@ -270,8 +270,7 @@ class LigandComputation:
         key = scheme_number, steps
         if key not in self._paths:
             names = {number_scheme(name): name for name in (None, *find_schemes())}
-            model = self._model if self._model is not None else self._load()
-            propagator = model.make_propagator(
+            propagator = self._get_model().make_propagator(
                 scheme=names[scheme_number],
                 steps_per_snapshot=steps or None,
                 projection=self._settings["step"]["projection"],
@@ -335,15 +334,16 @@ class LigandComputation:
             drawn = self._drawn = step, draw_normals([self._settings["seed"]], step, n)
         return drawn[1]
 
-    def _get_force(self) -> BoundForce:
-        return cast(BoundForce, self._model if self._model is not None else self._load())
-
-    def _load(self) -> BoundModel:
-        """Find, check and bind the model file that a pickled computation names."""
-        settings = self._settings
-        path = find_model_file(Path(settings["path"]), settings["sha256"])
-        self._model = load_model(path).bind(settings["complex"], dtype=getattr(torch, settings["dtype"]))
+    def _get_model(self) -> BoundModel:
+        """The model; the file that a pickled computation names is found, checked and bound here."""
+        if self._model is None:
+            settings = self._settings
+            path = find_model_file(Path(settings["path"]), settings["sha256"])
+            self._model = load_model(path).bind(settings["complex"], dtype=getattr(torch, settings["dtype"]))
         return self._model
+
+    def _get_force(self) -> BoundForce:
+        return cast(BoundForce, self._get_model())
 
     def __getstate__(self) -> dict[str, Any]:
         if not self._settings["sha256"]:

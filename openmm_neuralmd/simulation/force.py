@@ -23,9 +23,9 @@ from openmm_neuralmd.force_field.movers import MOVERS
 from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
+from openmm_neuralmd.molecule.images import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
 from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, gives_force, make_parameters
-from openmm_neuralmd.simulation.imaging import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
@@ -239,32 +239,35 @@ def choose_backend(backend: str, complex_: Complex, model: BoundModel) -> str:
     """
     if backend == "python" or (backend == "auto" and not gives_force(model)):
         return "python"
-    force = cast(BoundForce, model)
-    if backend == "auto":
-        reasons = []
-        for candidate in ("pythontorch", "torchforce"):
-            problem = _probe(candidate, complex_, force)
-            if not problem:
-                _log.info("backend %s", candidate)
-                return candidate
-            reasons.append(f"{candidate}: {problem}")
-        _log.info("backend python (%s)", "; ".join(reasons))
-        return "python"
-    if backend not in BACKENDS:
+    if backend not in ("auto", *BACKENDS):
         raise InputError(f"unknown backend {backend!r}; choose one of auto, {', '.join(BACKENDS)}")
     if not gives_force(model):
         raise NotImplementedError(f"backend {backend!r} evaluates forces, which this model is not: use 'python'")
-    if backend == "torchforce" and force.n_noise > 0:
+    if backend == "auto":
+        return _choose_best(complex_, model)
+    if backend == "torchforce" and model.n_noise > 0:
         raise NotImplementedError(
             "backend 'torchforce' evaluates Newtonian models only; this one has noise: use 'python'"
         )
-    problem = _probe(backend, complex_, force)
+    problem = _probe(backend, complex_, model)
     if problem:
         raise InputError(
             f"backend {backend!r} does not work here ({problem}): install an openmmtorch that matches torch "
             f"{torch.__version__}, for example torch==2.9.1 openmm==8.6.1 openmmtorch==1.5, or use 'python'"
         )
     return backend
+
+
+def _choose_best(complex_: Complex, model: BoundForce) -> str:
+    reasons = []
+    for candidate in ("pythontorch", "torchforce"):
+        problem = _probe(candidate, complex_, model)
+        if not problem:
+            _log.info("backend %s", candidate)
+            return candidate
+        reasons.append(f"{candidate}: {problem}")
+    _log.info("backend python (%s)", "; ".join(reasons))
+    return "python"
 
 
 def _probe(backend: str, complex_: Complex, model: BoundForce) -> str:

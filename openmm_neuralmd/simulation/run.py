@@ -144,7 +144,7 @@ def simulate(
             "complex": complex_.source,
             "complex_notes": list(complex_.notes),
             "ligand": complex_.ligand.name,
-            "kind": getattr(model, "kind", None),
+            "kind": getattr(force.model, "kind", None),
             "model_path": str(force.model.path),
             "model_metadata": metadata,
             "applicability": None if metadata is None else asdict(assess_applicability(complex_, metadata)),
@@ -346,9 +346,7 @@ def _find_start(
         check_nothing_is_lost(files, n_atoms)
     still = np.zeros_like(xyz)
     # a propagator maps velocities itself, when it starts
-    velocities = still
-    if not integrator.by_snapshots and gives_force(model):
-        velocities = map_velocities(model, xyz, still)
+    velocities = map_velocities(model, xyz, still) if gives_force(model) else still
     return Checkpoint(0, 0, xyz, velocities, still, "")
 
 

@@ -33,7 +33,7 @@ _ENTRIES: dict[str, type] = {
 }
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_training_state(path: Path) -> dict[str, Any]:
     """What a training wrote, by ``_ENTRIES``; whether it belongs to this training is for the caller to say.
 
     Raises:

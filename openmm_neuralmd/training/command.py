@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from tqdm import tqdm
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
-from openmm_neuralmd.data.windows import split_in_time
+from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_plain_file, check_writable
+from openmm_neuralmd.force_field.energies import ForceFieldModel
 from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
 from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
+from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.options import interval, number, refuse_unused, seed, threads, whole
 from openmm_neuralmd.simulation.force_field_options import (
     FORCE_FIELD_NUMBERS,
@@ -27,9 +30,9 @@ from openmm_neuralmd.simulation.force_field_options import (
 )
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
-from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, compute_labels
+from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, load_labelled_trajectory
 from openmm_neuralmd.training.loop import TrainingSettings
-from openmm_neuralmd.training.options import add_data_options, load_data
+from openmm_neuralmd.training.options import ReadTrajectory, add_data_options, load_data
 from openmm_neuralmd.training.train import train_model
 
 _AFTER_CHECKS_S = 1e-6  # the bar appears with its first step, so errors before it stand alone
@@ -136,7 +139,8 @@ def _train(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     device = select_device(args.device)
-    data = load_data(args, args.trajectories, part="training")
+    read, labels = _choose_reader(args)
+    data = load_data(args, args.trajectories, part="training", read=read)
     entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
     if not entries:
         raise InputError(f"{args.complexes}: no complex is marked as training")
@@ -148,7 +152,7 @@ def _train(args: argparse.Namespace) -> None:
         pocket=config.get("pocket_cutoff"),
     )
     _report_data(entries, held_out)
-    labels = _label(args, entries)
+    _report_labels(labels)
     shown = {"disable": args.quiet, "delay": _AFTER_CHECKS_S}
     with tqdm(total=settings.iterations, unit="step", file=sys.stderr, **shown) as bar:
 
@@ -188,41 +192,43 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
         print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))
 
 
-def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFieldLabels]:
-    """Forces and energies of the force field that the options name, for each trajectory; none if they name none."""
+def _choose_reader(args: argparse.Namespace) -> tuple[ReadTrajectory, list[ForceFieldLabels]]:
+    """What reads trajectories, and where it leaves the labels of a force field, if the options name one."""
+    labels: list[ForceFieldLabels] = []
     if not (args.system or args.forcefield or args.ligand_parameters or args.system_top or args.allow_scripts):
         refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
-        return []
+        return load_ligand_trajectory, labels
     if FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories:
         learning = " or ".join(name for name in list_kinds() if FORCE_FIELD in get_kind(name).labels)
         raise InputError(
             f"a force field (--system, --forcefield) is for --kind {learning} with trajectories of one complex"
         )
-    complex_, trajectories = entries[0]
-    model = load_force_field(
-        args,
-        ligand=complex_.ligand.name,
-        structure=args.top and Path(args.top),
-        find_parameters=lambda: [get_bundled_path("ligand_gaff2.xml")] if args.complex_file == "bundled" else [],
-    )
-    if model is None:
-        return []
-    labels = [
-        compute_labels(
-            model,
-            path,
-            args.top,
-            complex_,
-            stop=split_in_time(len(trajectory.snapshots), split=args.split).test,
-            frame_interval=args.interval,
-            superpose_on=args.superpose or "pocket",
+
+    @cache
+    def load_model(ligand: str) -> ForceFieldModel | None:
+        return load_force_field(
+            args,
+            ligand=ligand,
+            structure=args.top and Path(args.top),
+            find_parameters=lambda: [get_bundled_path("ligand_gaff2.xml")] if args.complex_file == "bundled" else [],
         )
-        for path, trajectory in zip(args.trajectories, trajectories, strict=True)
-    ]
-    size = float(np.sqrt(np.mean(np.concatenate([each.forces for each in labels]) ** 2)))
-    n_frames = sum(len(each.frames) for each in labels)
-    print(f"force field: {n_frames} frames, forces of {size:.0f} kJ/mol/nm (root mean square of a component)")
-    return labels
+
+    def read(path: str, top: str | None, complex_: Complex, **how: Any) -> LigandTrajectory:
+        model = load_model(complex_.ligand.name)
+        if model is None:
+            return load_ligand_trajectory(path, top, complex_, **how)
+        trajectory, found = load_labelled_trajectory(model, path, top, complex_, split=args.split, **how)
+        labels.append(found)
+        return trajectory
+
+    return read, labels
+
+
+def _report_labels(labels: Sequence[ForceFieldLabels]) -> None:
+    if labels:
+        size = float(np.sqrt(np.mean(np.concatenate([each.forces for each in labels]) ** 2)))
+        n_frames = sum(len(each.frames) for each in labels)
+        print(f"force field: {n_frames} frames, forces of {size:.0f} kJ/mol/nm (root mean square of a component)")
 
 
 def _read_config(args: argparse.Namespace) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.models.registry import get_kind, list_kinds
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.training.checkpoint import read_checkpoint, write_checkpoint
+from openmm_neuralmd.training.checkpoint import read_training_state as read_checkpoint
+from openmm_neuralmd.training.checkpoint import write_checkpoint
 
 _log = logging.getLogger(__name__)
 _VALIDATION_BATCH = 64

@@ -2,18 +2,21 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from openmm_neuralmd.analysis.site import SUPERPOSITIONS
-from openmm_neuralmd.analysis.structures import find_structure_file, load_structure
-from openmm_neuralmd.data.entries import COLUMNS, Entry, load_misato_entries, load_table
-from openmm_neuralmd.data.trajectories import load_ligand_trajectory
+from openmm_neuralmd.data.entries import TABLE_COLUMNS as COLUMNS
+from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
+from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.io.structures import find_structure_file, load_structure
 from openmm_neuralmd.molecule.complex import is_prepared, load_bundled_complex, load_prepared_complex
 from openmm_neuralmd.molecule.residues import select_residue
+from openmm_neuralmd.molecule.site import SUPERPOSITIONS
 from openmm_neuralmd.options import interval, number, refuse_twice, refuse_unused
 
+ReadTrajectory = Callable[..., LigandTrajectory]
+"""What takes the arguments of ``load_ligand_trajectory``."""
 _SHOWN_SKIPPED = 10
 _SHOWN_NOTES = 20
 _ONE_COMPLEX = (("top", "--top"), ("complex_file", "--complex"), ("ligand", "--ligand"), ("sdf", "--sdf"))
@@ -54,13 +57,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-file", metavar="LIST.txt", help="names of complexes in MISATO's file, one a line")
 
 
-def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> Data:
+def load_data(
+    args: argparse.Namespace, paths: Sequence[str], *, part: str, read: ReadTrajectory = load_ligand_trajectory
+) -> Data:
     """The complexes that the options name; what was mended or skipped on reading goes to stderr.
 
     Args:
         args: Parsed options.
         paths: Trajectories of one complex, if that is what was given.
         part: Which part of a split MISATO's list is: "training" or "test".
+        read: Reads a trajectory of one complex.
 
     Raises:
         InputError: If not exactly one source is given, options are missing, or files cannot be read.
@@ -80,7 +86,7 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
     if args.complex_file == "bundled":
         refuse_unused(args, ("--sdf",), "with --complex bundled, which has its own")
     if paths:
-        data = Data({part: [_load_entry(args, paths)]})
+        data = Data({part: [_load_entry(args, paths, read)]})
     elif args.complexes:
         data = Data(load_table(args.complexes, frame_interval=args.interval, superpose_on=args.superpose or "pocket"))
     else:
@@ -95,7 +101,7 @@ def load_data(args: argparse.Namespace, paths: Sequence[str], *, part: str) -> D
     return data
 
 
-def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
+def _load_entry(args: argparse.Namespace, paths: Sequence[str], read: ReadTrajectory) -> Entry:
     if args.complex_file == "bundled":
         complex_ = load_bundled_complex()
         if args.ligand is not None:
@@ -115,8 +121,7 @@ def _load_entry(args: argparse.Namespace, paths: Sequence[str]) -> Entry:
         )
     superpose = args.superpose or "pocket"
     trajectories = [
-        load_ligand_trajectory(path, args.top, complex_, frame_interval=args.interval, superpose_on=superpose)
-        for path in paths
+        read(path, args.top, complex_, frame_interval=args.interval, superpose_on=superpose) for path in paths
     ]
     return Entry(complex_, trajectories)
 

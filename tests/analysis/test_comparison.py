@@ -18,8 +18,8 @@ from openmm_neuralmd.analysis.comparison import (
 )
 from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.molecule.site import BindingSite
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_site, open_bundled_replica
 from openmm_neuralmd.analysis.energetics import EnergyFunction, Interaction, compute_energies, plan_energies
 from openmm_neuralmd.analysis.observation import observe, observe_start
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_run, open_trajectory
+from openmm_neuralmd.molecule.site import BindingSite
 
 
 class ModelDouble:

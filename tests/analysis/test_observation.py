@@ -12,12 +12,12 @@ from openmm_neuralmd.analysis.bundled import (
     load_bundled_site,
     open_bundled_replica,
 )
-from openmm_neuralmd.analysis.contacts import find_contacts
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite, build_site, list_residues, map_residues
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import open_run, open_trajectory
+from openmm_neuralmd.molecule.matching import map_residues
+from openmm_neuralmd.molecule.site import BindingSite, build_site, list_residues
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +203,6 @@ def test_view_and_resampling(bundled_run: Path, site: BindingSite) -> None:
     half = run.resample(2)
     assert (half.interval, half.n_frames, half.times[0]) == (160.0, 18, 160.0)
     assert np.array_equal(half.positions[0], run.positions[1])
-
-
-def test_contact_at_the_cutoff() -> None:
-    ligand = np.zeros((1, 1, 3))
-    residues = [np.array([[[0.449, 0, 0]]]), np.array([[[0.451, 0, 0]]]), np.empty((1, 0, 3))]
-    assert find_contacts(ligand, residues).tolist() == [[True, False, False]]
 
 
 @pytest.mark.parametrize("stride", [1, 2])

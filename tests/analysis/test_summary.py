@@ -31,6 +31,7 @@ def test_text_says_where_numbers_come_from(bundled_run: Path) -> None:
     assert "superposed on the CA atoms of the pocket" in text
     assert "36 frames, 80 ps apart (2.88 ns)" in text
     assert "mean of the first 80 % of r1" in text
+    assert "RMSF, mean over atoms [Å]" in text
     widths = {len(line) for line in text.splitlines()[:9]}
     assert len(widths) == 1  # aligned
 

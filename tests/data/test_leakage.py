@@ -7,7 +7,8 @@ import pytest
 
 from openmm_neuralmd.data.leakage import compute_scaffold, find_leaks, identify, name_complexes, read_identities
 from openmm_neuralmd.models.applicability import describe_training_complex
-from openmm_neuralmd.molecule.complex import RESIDUE_TYPES, Complex
+from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.molecule.residues import RESIDUE_TYPES
 from tests.helpers import make_complex
 
 

@@ -11,7 +11,7 @@ import pytest
 from openmm.app import Topology
 from scipy.spatial.transform import Rotation
 
-from openmm_neuralmd.data.trajectories import choose_anchors, load_ligand_trajectory
+from openmm_neuralmd.data.trajectories import load_ligand_trajectory
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.molecule.complex import Complex, load_complex
 from tests.helpers import CHIRAL_ALKYNE, SHARED, make_complex, make_topology, save_trajectory
@@ -160,10 +160,18 @@ class TestTwoCopies:
         found = load_ligand_trajectory(path, path.parent / "top.pdb", complex_, superpose_on="all")
         assert np.abs(found.snapshots - xyz[:, complex_.ligand.atom_indices]).max() < EXACT_NM
 
-    def test_a_complex_with_one_cannot_choose(self, dimer: tuple[Topology, np.ndarray, Path], tiny: Complex) -> None:
-        path = dimer[2]
-        with pytest.raises(TopologyMismatchError, match="LIG found 2 times, expected 1"):
-            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+    @pytest.mark.parametrize(("chain", "first"), [("B", 24), ("Z", 24)])
+    def test_a_complex_with_one_reads_the_one_in_its_pocket(
+        self, dimer: tuple[Topology, np.ndarray, Path], tiny: Complex, chain: str, first: int
+    ) -> None:
+        """By chain and number where these are there, else by place."""
+        topology, positions = make_topology(CHIRAL_ALKYNE)
+        list(topology.chains())[1].id = chain
+        complex_ = Complex.from_topology(topology, positions, "LIG")
+        assert complex_.site.key[0] == chain
+        _, xyz, path = dimer
+        found = load_ligand_trajectory(path, path.parent / "top.pdb", complex_, superpose_on="all")
+        assert np.abs(found.snapshots - xyz[:, first + np.arange(tiny.ligand.n_atoms)]).max() < EXACT_NM
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +198,7 @@ class TestRealFrames:
         )
         assert np.abs(found.snapshots - expected.snapshots).max() < 1e-4
         assert found.frame_interval == expected.frame_interval == 80.0
-        n_anchors = len(choose_anchors(complex_, superpose_on))
+        n_anchors = len(complex_.site.choose_anchors(superpose_on))
         assert found.superposed_on == f"{superpose_on}, {n_anchors} CA atoms"
         assert (n_anchors < complex_.protein.n_residues) == (superpose_on == "pocket")
 
@@ -218,7 +226,7 @@ class TestBadInput:
             return frames
 
         path = write(".xtc", edit=drop_box)
-        with pytest.raises(TopologyMismatchError, match="make the molecules whole"):
+        with pytest.raises(InputError, match=r"periodic box that the file does not hold.*make the molecules whole"):
             load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
 
     @pytest.mark.parametrize("first", [0, 5])
@@ -282,28 +290,46 @@ class TestBadInput:
 
     def test_another_ligand(self, write: Write) -> None:
         path = write(".xtc")
-        with pytest.raises(TopologyMismatchError, match="differ in element or order"):
+        with pytest.raises(TopologyMismatchError, match=r"LIG .* is another molecule than LIG"):
             load_ligand_trajectory(path, path.parent / "top.pdb", make_complex("CCCCO"))
 
     def test_absent_ligand_lists_what_is_there(self, write: Write, tiny: Complex) -> None:
+        path = write(".xtc", edit=lambda frames: frames.atom_slice(range(24)))
+        with pytest.raises(TopologyMismatchError, match=r"could be the ligand LIG; it holds no molecule but protein"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+
+    def test_the_ligand_may_have_another_name(self, write: Write, tiny: Complex, truth: np.ndarray) -> None:
         path = write(".xtc")
         other = replace(tiny, ligand=replace(tiny.ligand, name="ABC"))
-        with pytest.raises(TopologyMismatchError, match=r"ABC found 0 times.*holds LIG"):
-            load_ligand_trajectory(path, path.parent / "top.pdb", other)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", other, superpose_on="all")
+        assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
 
-    def test_another_protein(self, write: Write) -> None:
-        path = write(".xtc")
-        with pytest.raises(TopologyMismatchError, match="8 residues with N, CA and C, the complex has 6"):
-            load_ligand_trajectory(path, path.parent / "top.pdb", make_complex(n_residues=6))
+    @pytest.mark.parametrize(("n_mutated", "is_same"), [(1, True), (2, True), (3, False), (8, False)])
+    def test_a_mutant_and_another_protein(
+        self, write: Write, tiny: Complex, truth: np.ndarray, n_mutated: int, is_same: bool
+    ) -> None:
+        """As in ``compare``: a mutant's pocket is the same place, and is noted; below 70 % it is another protein."""
 
-    def test_a_mutant_names_the_residue(self, write: Write, tiny: Complex) -> None:
         def mutate(frames: mdtraj.Trajectory) -> mdtraj.Trajectory:
-            frames.topology.residue(3).name = "ALA"
+            for k in range(n_mutated):
+                frames.topology.residue((3 * k + 2) % 8).name = "ALA"
             return frames
 
         path = write(".xtc", edit=mutate)
-        with pytest.raises(TopologyMismatchError, match="residue ALA4 stands where the complex has GLY4"):
-            load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
+        if is_same:
+            loaded = load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+            assert np.abs(loaded.snapshots - truth).max() < EXACT_NM
+            assert "residues matched by sequence, identity" in loaded.notes[0]
+            return
+        with pytest.raises(TopologyMismatchError, match=r"another protein: its sequence agrees .* are needed"):
+            load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="all")
+
+    def test_residues_that_the_complex_lacks(self, write: Write) -> None:
+        """What both have is superposed on."""
+        path = write(".xtc", None)
+        part = make_complex(n_residues=6)
+        loaded = load_ligand_trajectory(path, path.parent / "top.pdb", part, superpose_on="all")
+        assert loaded.superposed_on == "all, 6 CA atoms"
 
     @pytest.mark.parametrize("suffix", [".xtc", ".nc", ".h5"])
     def test_uneven_times(self, write: Write, tiny: Complex, suffix: str) -> None:
@@ -343,5 +369,5 @@ class TestBadInput:
 
     def test_unknown_superposition(self, write: Write, tiny: Complex) -> None:
         path = write(".xtc")
-        with pytest.raises(InputError, match="choose one of pocket, all"):
+        with pytest.raises(InputError, match="choose pocket or all"):
             load_ligand_trajectory(path, path.parent / "top.pdb", tiny, superpose_on="CB")

@@ -11,7 +11,7 @@ from openmm import Platform, app, unit
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.force_field.energies import ForceFieldModel, load_force_field_model, load_system_model
-from openmm_neuralmd.force_field.subsystem import check_ligand, cut_system
+from openmm_neuralmd.force_field.subsystem import check_not_bonded, cut_system
 
 COMPLEX = get_bundled_path("complex.pdb")
 FORCE_FIELD = ("amber14-all.xml", get_bundled_path("ligand_gaff2.xml"))
@@ -158,7 +158,7 @@ def test_what_cannot_be_cut_is_refused(
     bonds = next(f for f in system.getForces() if isinstance(f, mm.HarmonicBondForce))
     bonds.addBond(int(parts[0][0]), 0, 0.15, 1e5)
     with pytest.raises(InputError, match="covalent"):
-        check_ligand(system, parts[0])
+        check_not_bonded(system, parts[0])
 
 
 def test_files(tmp_path: Path, pdb: app.PDBFile, parts: tuple[np.ndarray, np.ndarray], model: ForceFieldModel) -> None:

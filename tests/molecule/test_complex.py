@@ -11,7 +11,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
-from openmm_neuralmd.molecule.complex import Complex, get_parent_residue, load_complex
+from openmm_neuralmd.molecule.complex import Complex, load_complex
+from openmm_neuralmd.molecule.residues import get_parent_residue
 from tests.helpers import make_topology
 
 SMILES = "CC(=O)N"

@@ -285,14 +285,14 @@ class TestBadInput:
             new = f"{place[0] + 1.8:8.3f}{place[1]:8.3f}{place[2]:8.3f}"
             return [f"{x[:30]}{new}{x[54:]}" if x[17:20] == "0WC" and x[76:78] == "CL" else x for x in lines]
 
-        with pytest.raises(InputError, match=r"bonded to MET:B:471 \(.*-SD, 1.80 A\)"):
+        with pytest.raises(InputError, match=r"bonded to MET:B:471 \(.*-SD, 1.80 Å\)"):
             prepare(write_entry(edit))
 
     @pytest.mark.parametrize("turned", [False, True])
     def test_conect_record_of_a_bond(self, write_entry: WriteEntry, turned: bool) -> None:
         """The carbon of a thioether beside the sulphur, as covalent inhibitors are deposited."""
         path = write_entry(lambda x: add_conect(move_atom(x, 1.85), turned))
-        with pytest.raises(InputError, match=r"0WC:B:702 is bonded to MET:B:471 \(C13-SD, 1.85 A\): covalent"):
+        with pytest.raises(InputError, match=r"0WC:B:702 is bonded to MET:B:471 \(C13-SD, 1.85 Å\): covalent"):
             prepare(path)
         expect_nothing_written(path)
 
@@ -302,7 +302,7 @@ class TestBadInput:
         assert len(found) == 1
         assert re.fullmatch(
             r"ligand 0WC:B:702: its CONECT record with MET:B:471 \(C13-SD\) was not followed: the atoms are "
-            r"\d+\.\d\d A apart, which no bond is",
+            r"\d+\.\d\d Å apart, which no bond is",
             found[0],
         )
 

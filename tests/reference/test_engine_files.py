@@ -10,8 +10,8 @@ import pytest
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_site
 from openmm_neuralmd.analysis.observation import Observation, observe
-from openmm_neuralmd.analysis.site import BindingSite
 from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.molecule.site import BindingSite
 
 pytestmark = [
     pytest.mark.reference,

@@ -17,7 +17,7 @@ from openmm.app import PDBFile
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.io.trajectories import open_run
 from openmm_neuralmd.reference.energies import compare_energies
-from openmm_neuralmd.reference.gromacs_files import write_topology
+from openmm_neuralmd.reference.gromacs_files import write_gromacs_topology
 from openmm_neuralmd.reference.system import MolecularSystem
 from tests.reference.conftest import LIGAND
 
@@ -152,11 +152,11 @@ class TestGromacs:
         pytest.importorskip("parmed", reason="pip install 'openmm_neuralmd[gromacs]'")
 
         def write_scaled(molecules: MolecularSystem, path: Path) -> None:
-            write_topology(molecules, path)
+            write_gromacs_topology(molecules, path)
             assert "0.83333333" in path.read_text()
             path.write_text(path.read_text().replace("0.83333333", "0.80000000"))
 
-        monkeypatch.setattr("openmm_neuralmd.reference.energies.write_topology", write_scaled)
+        monkeypatch.setattr("openmm_neuralmd.reference.energies.write_gromacs_topology", write_scaled)
         assert compare_energies(vacuum, positions=vacuum.positions, threads=1).find_disagreements() == [
             "Coulomb",
             "total",

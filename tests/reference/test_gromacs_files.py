@@ -15,8 +15,8 @@ from openmm_neuralmd.reference.gromacs_files import (
     choose_constraints,
     format_phase,
     format_single_point,
+    write_gromacs_topology,
     write_structure,
-    write_topology,
 )
 from openmm_neuralmd.reference.gromacs_tools import extract_error, list_warnings
 from openmm_neuralmd.reference.system import MolecularSystem
@@ -40,7 +40,7 @@ def read_sections(text: str) -> Iterator[tuple[str, str, list[str]]]:
 def topology(solvated: MolecularSystem, tmp_path_factory: pytest.TempPathFactory) -> str:
     pytest.importorskip("parmed", reason="pip install 'openmm_neuralmd[gromacs]'")
     path = tmp_path_factory.mktemp("top") / "system.top"
-    write_topology(solvated, path)
+    write_gromacs_topology(solvated, path)
     return path.read_text()
 
 
@@ -124,15 +124,15 @@ def test_forces_that_gromacs_would_not_get(vacuum: MolecularSystem, tmp_path: Pa
     changed = copy_system(vacuum)
     changed.system.addForce(mm.CustomBondForce("r"))
     with pytest.raises(NotImplementedError, match="CustomBondForce cannot be passed on"):
-        write_topology(changed, tmp_path / "a.top")
+        write_gromacs_topology(changed, tmp_path / "a.top")
     changed = copy_system(vacuum)
     changed.system.addForce(mm.HarmonicBondForce())
     with pytest.raises(NotImplementedError, match="several HarmonicBondForce"):
-        write_topology(changed, tmp_path / "a.top")
+        write_gromacs_topology(changed, tmp_path / "a.top")
     changed = copy_system(vacuum)
     changed.system.removeConstraint(0)
     with pytest.raises(NotImplementedError, match="bonds are constrained"):
-        write_topology(changed, tmp_path / "a.top")
+        write_gromacs_topology(changed, tmp_path / "a.top")
     assert not (tmp_path / "a.top").exists()
 
 

@@ -16,7 +16,7 @@ from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.io.checkpoint import write_state
 from openmm_neuralmd.reference import openmm_engine
 from openmm_neuralmd.reference.directory import ReferenceFiles
-from openmm_neuralmd.reference.openmm_engine import read_checkpoint
+from openmm_neuralmd.reference.openmm_engine import read_reference_state
 from tests.helpers import edit_json, read_folder
 
 SHORT = "--solvent none --time 0.06 --interval 0.02 --equilibration 0.1 --threads 1 --quiet".split()
@@ -107,10 +107,10 @@ def test_a_file_is_not_there(name: str, files: ReferenceFiles, capsys: pytest.Ca
 def test_odd_checkpoints(name: str, value: object, files: ReferenceFiles) -> None:
     with np.load(files.checkpoint) as data:
         n_atoms = len(data["positions"])
-    state = vars(read_checkpoint(files.checkpoint, n_atoms))
+    state = vars(read_reference_state(files.checkpoint, n_atoms))
     write_state(files.checkpoint, {**state, name: value})
     with pytest.raises(InputError, match="checkpoint"):
-        read_checkpoint(files.checkpoint, n_atoms)
+        read_reference_state(files.checkpoint, n_atoms)
 
 
 def test_a_run_that_is_longer_already(files: ReferenceFiles, capsys: pytest.CaptureFixture[str]) -> None:

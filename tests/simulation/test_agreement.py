@@ -9,7 +9,7 @@ import torch
 from openmm import Platform
 
 from openmm_neuralmd.dynamics.scheme import find_schemes
-from openmm_neuralmd.models.bound import BoundModel
+from openmm_neuralmd.models.bound import BoundForce
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
@@ -23,7 +23,7 @@ N_SNAPSHOTS = 20
 
 def run_openmm(
     complex_: Complex,
-    model: BoundModel,
+    model: BoundForce,
     platform: Platform,
     start: np.ndarray,
     velocities: np.ndarray,

@@ -1,4 +1,4 @@
-"""The baselines that the paper compares with, on NeuralMD's own backbone, done as their papers say.
+"""The paper's baselines, on NeuralMD's own backbone, each as its own paper describes it.
 
 GNN-MD predicts the next positions from the present ones. DenoisingLD learns the score of the ligand's distribution by
 denoising. VerletMD learns an energy whose negative gradient is the force.

@@ -2,7 +2,8 @@
 
     dx/dt = v,    dv = (F(x)/m - gamma v) dt + B(x) dW,    F_i = internal_i + sum_k external_ik
 
-Eqs. 3-11 of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, in a form that is SE(3)-equivariant and continuous.
+Eqs. 3-11 of Liu et al. (2025), doi:10.1038/s41467-025-67808-z, in a form that is SE(3)-equivariant and continuous;
+theory, sections 1, 2 and 5.
 """
 
 from typing import Tuple

@@ -4,7 +4,7 @@
 
 P(x), in ``constraints``, removes from any displacement what would stretch a bond or a 1-3 distance. Amplitudes are
 positive invariants of the networks, bounded to within a factor e of a trained constant, so that no configuration makes
-them explode. All fields come from relative positions: the law of the noise is SE(3)-equivariant.
+them explode. All fields come from relative positions: the law of the noise is SE(3)-equivariant. Theory, section 5.
 """
 
 import math
@@ -18,11 +18,16 @@ from openmm_neuralmd.models.networks.layers import MLP
 from openmm_neuralmd.molecule.geometry import soft_normalize
 
 FIRST_TORSION_FIELD = 6  # after three translations and three rotations
-_INITIAL = {"translation": 0.25, "rotation": 0.06, "torsion": 0.15, "twist": 0.1, "field": 0.1, "rest": 0.08}  # A, rad
+_INITIAL = {"translation": 0.25, "rotation": 0.06, "torsion": 0.15, "twist": 0.1, "field": 0.1, "rest": 0.08}
+"""Amplitudes before training [A] and, of rotation and torsion, [rad], in the order of ``log_amplitude``."""
 
 
 def remove_rigid_motion(relative: Tensor, fields: Tensor) -> Tensor:
-    """Fields (R, K, N, 3) without net translation and net rotation about the centroid; ``relative`` (R, N, 3)."""
+    """Fields (R, K, N, 3) without net translation and net rotation about the centroid; theory (5.3).
+
+    Args:
+        relative: Positions relative to the centroid [A], (R, N, 3).
+    """
     fields = fields - fields.mean(2, keepdim=True)
     around = relative.unsqueeze(1)
     angular = torch.linalg.cross(around.expand_as(fields), fields).sum(2)
@@ -46,7 +51,7 @@ class Diffusion(nn.Module):
         self.atom_modulation = MLP([hidden, hidden // 2, 1], last_scale=0.0)
 
     def forward(self, positions: Tensor, h: Tensor, vectors: Tensor, graph: LigandGraph) -> Tensor:
-        """B(x) [A/snapshot^1.5], (R, 3N, n_noise), before P(x).
+        """B(x) [A/snapshot^1.5], (R, 3N, n_noise), before P(x); the bracket of theory (5.1), in its order.
 
         Args:
             positions: [A], (R, N, 3).
@@ -75,7 +80,10 @@ class Diffusion(nn.Module):
         return torch.cat([collective, torch.diag_embed(rest)], dim=-1)
 
     def build_torsion_fields(self, relative: Tensor, h: Tensor, graph: LigandGraph) -> Tensor:
-        """Rotation of one side about each rotatable bond, less its rigid part (then either side gives the same)."""
+        """Rotation of one side about each rotatable bond, less its rigid part (then either side gives the same).
+
+        Theory (5.2).
+        """
         start, end = relative[:, graph.torsion_axes[:, 0]], relative[:, graph.torsion_axes[:, 1]]
         axes = soft_normalize(end - start, 1e-6).unsqueeze(2)
         arms = relative.unsqueeze(1) - end.unsqueeze(2)
@@ -85,7 +93,10 @@ class Diffusion(nn.Module):
         return remove_rigid_motion(relative, turned) * modulation.unsqueeze(-1)
 
     def build_twists(self, relative: Tensor, vectors: Tensor) -> Tensor:
-        """Learned rigid motions: t + omega x r, with t and omega pooled from atom vectors, (R, n_twists, N, 3)."""
+        """Learned rigid motions: t + omega x r, with t and omega pooled from atom vectors, (R, n_twists, N, 3).
+
+        Theory (5.4).
+        """
         vectors = vectors.permute(0, 3, 1, 2)
         around = relative.unsqueeze(1).expand_as(vectors)
         squares = (relative * relative).sum(2).mean(1)[:, None, None]

@@ -1,6 +1,7 @@
-"""What models take and give: tensor names with shapes, and the registry of kinds.
+"""What networks take and give: tensors by name, with their shapes.
 
-Named tuples, because ``torch.jit.script`` compiles them. Lengths in angstrom, masses in Da, time in snapshots.
+They are named tuples, because ``torch.jit.script`` compiles those. Lengths are in angstrom, masses in Da, times in
+snapshots.
 N is the number of ligand atoms, M of residues, T of torsions, R of replicas, H of hidden channels.
 """
 

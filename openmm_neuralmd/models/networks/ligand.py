@@ -17,11 +17,11 @@ from openmm_neuralmd.molecule.geometry import (
 )
 
 _TYPICAL_NEIGHBOURS = 12.0  # heavy atoms within 5 A of a drug-like ligand's atom; keeps sums of messages near 1
-_FRAME_CHANNELS = 16
+_FRAME_CHANNELS = 16  # summed directions of each end of a pair that are seen from its frame
 
 
 class LigandLayer(nn.Module):
-    """One message and one update step.
+    """One message and one update step; theory (2.6).
 
     Message (eq. 6 of Liu et al. 2025, doi:10.1038/s41467-025-67808-z), with filters Phi_ij that vanish at the cutoff:
     (m1, m2, m3) = MLP(h_j) * Phi_ij;  h_i += sum_j m1;  vec_i += sum_j vec_j m2 + u_ij m3.
@@ -84,6 +84,7 @@ class LigandNetwork(nn.Module):
         self.layers = nn.ModuleList([LigandLayer(hidden) for _ in range(n_layers)])
 
     def forward(self, positions: Tensor, graph: LigandGraph) -> Tuple[Tensor, Tensor]:
+        """h and vec for positions [A], (R, N, 3)."""
         n_replicas, n_atoms, _ = positions.shape
         replica, first, second = find_pairs(positions, positions, self.cutoff, True)
         receiver, sender = replica * n_atoms + first, replica * n_atoms + second
@@ -101,16 +102,9 @@ class LigandNetwork(nn.Module):
         filters = self.neighbour_filter(radial) * (envelope * self.scale)
         h = h + sum_at(filters * neighbour.index_select(0, sender), receiver, h.shape[0])
 
-        # Scalarization: summed neighbour directions of both atoms, projected on the pair's vector frame. Channels are
-        # mixed before the sum, which commutes with it and is narrower.
-        weighted = torch.cat([radial * envelope, envelope], dim=1)
-        directed = nn.functional.linear(
-            weighted, self.scale * append_bias(self.frame_filter.weight, self.frame_filter.bias)
-        )
-        directed = self.frame_mix(directed * nn.functional.silu(neighbour).index_select(0, sender))
-        local = sum_at(units.unsqueeze(-1) * directed.unsqueeze(1), receiver, h.shape[0])
+        directions = self._sum_directions(units, radial, envelope, neighbour, receiver, sender)
         axes = build_pair_frames(units, at_receiver, at_sender).permute(1, 2, 0).contiguous()
-        ends = torch.cat([local.index_select(0, receiver), local.index_select(0, sender)], dim=-1)
+        ends = torch.cat([directions.index_select(0, receiver), directions.index_select(0, sender)], dim=-1)
         pairs = self.pair_from_radial(radial) + self.pair_from_frame(project_on_frames(axes, ends))
         separation = graph.separation.reshape(-1).index_select(0, first * n_atoms + second)
         pairs = pairs + self.separation_embedding(separation)
@@ -123,3 +117,17 @@ class LigandNetwork(nn.Module):
         if vec is None:
             vec = torch.zeros(h.shape[0], 3, h.shape[1], dtype=h.dtype, device=h.device)
         return h, vec
+
+    def _sum_directions(
+        self, units: Tensor, radial: Tensor, envelope: Tensor, neighbour: Tensor, receiver: Tensor, sender: Tensor
+    ) -> Tensor:
+        """Directions of each atom's neighbours, summed with weights by distance and element, (R N, 3, channels).
+
+        They are what pairs see on their vector frames. Channels are mixed before the sum, which commutes with it and is
+        narrower.
+        """
+        weighted = torch.cat([radial * envelope, envelope], dim=1)
+        weight = self.scale * append_bias(self.frame_filter.weight, self.frame_filter.bias)
+        directed = nn.functional.linear(weighted, weight)
+        directed = self.frame_mix(directed * nn.functional.silu(neighbour).index_select(0, sender))
+        return sum_at(units.unsqueeze(-1) * directed.unsqueeze(1), receiver, neighbour.shape[0])

@@ -4,9 +4,9 @@ Velocity mapping turns the initial velocity that is at hand, a difference of two
 predicts. Velocity refinement adds alpha u(x) to the velocity at every step, with u of the ligand alone; over one
 snapshot that is an acceleration of alpha u(x), the form it has here, which every scheme integrates alike.
 
-Source: Liu et al. (2025), doi:10.1038/s41467-025-67808-z. Its code applies the ligand network to displacements as if
-they were positions, which no rotation of the frame of reference leaves alone together with a shift; here velocities
-enter as vectors, gated by invariants of the positions.
+Source: Liu et al. (2025), doi:10.1038/s41467-025-67808-z. Its code gives displacements to the ligand network as if
+they were positions, which is not equivariant under rotations and shifts together; here velocities enter as vectors,
+gated by invariants of the positions.
 """
 
 import torch

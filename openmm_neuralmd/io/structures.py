@@ -14,22 +14,29 @@ from typing import Any
 import gemmi
 import mdtraj
 import numpy as np
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from openmm_neuralmd.analysis.ligand import compute_nearest_images, perceive_bonds
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.formats import HDF5_SUFFIXES, PRMTOP_SUFFIXES, is_hdf5
-from openmm_neuralmd.io.topologies import WATERS, StructureFile, load_structure_file
+from openmm_neuralmd.io.topologies import StructureFile, load_structure_file
 from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.molecule.bonds import perceive_bonds
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
-from openmm_neuralmd.molecule.complex import Complex, describe_residue, load_complex, select_residue
+from openmm_neuralmd.molecule.complex import Complex, load_complex
+from openmm_neuralmd.molecule.images import Tree, make_whole, span_points
+from openmm_neuralmd.molecule.residues import (
+    BULK_IONS,
+    WATER,
+    classify_residue,
+    describe_residue,
+    is_bulk,
+    select_residue,
+)
 
 SUFFIXES = (".gro", ".tpr", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES)
 """Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""
 _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
-_BOX_IONS = ("Na", "Cl", "K")
 _MAX_BONDS = {1: 1, 9: 1, 17: 1, 35: 1, 53: 1, 8: 2, 5: 4, 6: 4, 7: 4, 14: 4, 15: 5, 16: 6}
 _COVALENT_NM = 0.02  # beyond the sum of the covalent radii
 
@@ -102,18 +109,14 @@ def load_structure(
 
 def _leave_out_solvent(file: StructureFile, name: str, notes: list[str]) -> StructureFile:
     assert file.positions is not None
-    waters, ions = [], []
-    for residue in file.topology.residues:
-        if residue.is_water or residue.name.upper() in WATERS:
-            waters.append(residue)
-        elif residue.n_atoms == 1 and residue.atom(0).element.symbol in _BOX_IONS:
-            ions.append(residue)
-    left_out = {atom.index for residue in (*waters, *ions) for atom in residue.atoms}
+    bulk = [residue for residue in file.topology.residues if is_bulk(residue)]
+    n_waters = sum(classify_residue(residue) == WATER for residue in bulk)
+    left_out = {atom.index for residue in bulk for atom in residue.atoms}
     left_out |= {atom.index for atom in file.topology.atoms if atom.element is mdtraj.element.virtual}
     if not left_out:
         return file
     kept = np.array([k for k in range(file.topology.n_atoms) if k not in left_out], dtype=np.int64)
-    parts = [(len(waters), "water", ""), (len(ions), "ion", f" ({', '.join(_BOX_IONS)})")]
+    parts = [(n_waters, "water", ""), (len(bulk) - n_waters, "ion", f" ({', '.join(BULK_IONS)})")]
     counted = " and ".join(f"{n} {what}{'s' if n > 1 else ''}{which}" for n, what, which in parts if n)
     if counted:
         notes.append(f"{name}: {counted} left out of the rigid surroundings")
@@ -129,22 +132,18 @@ def _mend(file: StructureFile) -> np.ndarray:
     assert file.positions is not None
     if file.cell is None:
         return file.positions
-    residues = [[a.index for a in r.atoms] for r in file.topology.residues]
     centres = np.array(
         [next((a.index for a in r.atoms if a.name == "CA"), r.atom(0).index) for r in file.topology.residues]
     )
-    owners = np.zeros(len(file.positions), dtype=np.int64)
-    for k, atoms in enumerate(residues):
-        owners[atoms] = k
-    start = file.positions[centres]
-    xyz = start[owners] + compute_nearest_images(file.positions - start[owners], file.cell)
-    vectors = compute_nearest_images(start[None] - start[:, None], file.cell)
-    tree = minimum_spanning_tree(np.linalg.norm(vectors, axis=-1))
-    order, parents = breadth_first_order(tree, 0, directed=False)
-    moved = start.copy()
-    for child in order[1:].tolist():
-        moved[child] = moved[parents[child]] + vectors[parents[child], child]
-    return np.asarray(xyz + (moved - start)[owners])
+    owners = np.array([a.residue.index for a in file.topology.atoms])
+    between = span_points(file.positions[centres], file.cell)
+    within = np.setdiff1d(np.arange(len(owners)), centres)
+    tree = Tree(
+        len(owners),
+        np.concatenate([centres[between.children], within]),
+        np.concatenate([centres[between.parents], centres[owners[within]]]),
+    )
+    return make_whole(file.positions[None], file.cell[None], tree)[0]
 
 
 def _add_bonds(topology: Any, residue: Any, positions: np.ndarray, name: str) -> None:

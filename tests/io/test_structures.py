@@ -9,8 +9,8 @@ import mdtraj
 import numpy as np
 import pytest
 
-from openmm_neuralmd.analysis.structures import load_structure
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
+from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.io.topologies import load_topology
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
 from openmm_neuralmd.molecule.complex import Complex, load_complex
