@@ -29,7 +29,7 @@ from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.force_field.energies import ForceFieldModel
 from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
-from openmm_neuralmd.models.registry import get_kind, list_kinds
+from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.force_field import LabellingReader, describe_labels
@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
-    parser.add_argument("--kind", choices=sorted(list_kinds()), default="sde", help="default: %(default)s")
+    parser.add_argument(
+        "--kind", choices=sorted(list_kinds()), default="sde", help=f"default: %(default)s; {_escape(describe_kinds())}"
+    )
     parser.add_argument(
         "--lag",
         dest="snapshot_interval",
@@ -118,6 +120,10 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--velocity-refinement", action="store_true", help="refine velocities by a second ligand network (ode, sde)"
     )
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")  # argparse formats help
 
 
 def run(args: argparse.Namespace) -> None:

@@ -37,6 +37,12 @@ def get_kind(name: str) -> Kind:
     return OTHERS.get(name)
 
 
+def describe_kinds() -> str:
+    """Name and summary of each kind that can be used, for help."""
+    usable = (*_find_own().values(), *OTHERS.load_all())
+    return "; ".join(f"{kind.name}: {kind.summary}" for kind in usable)
+
+
 def build_network(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """A fresh network of a kind.
 
