@@ -112,7 +112,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{part}-cutoff",
             **number(above=0.0),
-            default=default[f"{part}_cutoff"],
+            default=DEFAULT_BACKBONE[f"{part}_cutoff"],
             metavar="A",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
         )
