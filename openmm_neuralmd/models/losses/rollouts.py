@@ -12,7 +12,7 @@ from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedd
 from openmm_neuralmd.molecule.constraints import settle
 from openmm_neuralmd.molecule.geometry import compute_norm
 
-N_SAMPLES = 2
+N_SAMPLES = 2  # the least that an energy score can be estimated from without bias
 
 
 def make_training_step(
