@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.checks import TAKES_NOISE
 from openmm_neuralmd.dynamics.batch_projection import Projection
 from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.noise import draw_normals, draw_words
 from openmm_neuralmd.dynamics.propagator import propagate
-from openmm_neuralmd.dynamics.stepped import SOLVERS, Stepped
+from openmm_neuralmd.dynamics.scheme import find_schemes
+from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.molecule.complex import Ligand
 from tests.helpers import CHIRAL_ALKYNE, make_complex
 
@@ -26,7 +26,7 @@ def ligand() -> Ligand:
 def make_stepped(ligand: Ligand, scheme: str) -> Stepped:
     """A harmonic well with multiplicative noise, bonds projected, snapshots that show a vibration."""
     centre = 10.0 * torch.from_numpy(ligand.geometry)
-    n_noise = 3 * ligand.n_atoms if TAKES_NOISE[scheme] else 0
+    n_noise = 3 * ligand.n_atoms if find_schemes()[scheme].takes_noise else 0
 
     def compute_acceleration(x: Tensor) -> Tensor:
         return 0.1 * (centre.to(x) - x)
@@ -50,7 +50,7 @@ def make_history(ligand: Ligand, n: int, dtype: torch.dtype) -> Tensor:
 
 @pytest.mark.parametrize("dtype", APART_A)
 @pytest.mark.parametrize("device", ["cpu", GPU])
-@pytest.mark.parametrize("scheme", SOLVERS)
+@pytest.mark.parametrize("scheme", find_schemes())
 def test_path_of_a_replica(scheme: str, device: str, dtype: torch.dtype, ligand: Ligand) -> None:
     stepped = make_stepped(ligand, scheme)
     history = make_history(ligand, 5, dtype)
