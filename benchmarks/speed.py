@@ -37,6 +37,7 @@ from openmm_neuralmd.units import ANGSTROM_PER_NM
 N_REPLICAS = 64
 SIZES = (300, 3000)  # residues
 N_ATOMS = (5_200, 50_000)  # particles of the System
+N_SOLVATED = 40_000  # particles of a System with other forces
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 _N_SNAPSHOTS = 30  # in one timed call, of which setting a replica up is a small part
 _WARM_UP = 3
@@ -115,6 +116,36 @@ def measure_frozen_atoms(
     return _compare("frozen atoms", names[1], first / _N_SNAPSHOTS, names[0], second / _N_SNAPSHOTS, "<= 1.10")
 
 
+def measure_other_forces(
+    complex_: Complex,
+    model: BoundForce,
+    *,
+    threads: int,
+    repeats: int,
+    clock: str,
+    attach: bool,
+    n_atoms: int = N_SOLVATED,
+) -> Ratio:
+    """A step in a System dense as water with nonbonded forces against one without; each step is read, as reporters do.
+
+    Attached, steps are taken beside the first System's Context (``NeuralMDIntegrator.attach``); else inside it.
+    """
+    solvated = add_atoms(complex_, n_atoms, spacing=0.22, row=round(n_atoms ** (1 / 3)))
+    full = _create_context(solvated, model, threads, has_other_forces=True)
+    if attach:
+        full.integrator.attach(full)
+    bare = _create_context(solvated, model, threads)
+
+    def run(context: mm.Context) -> None:
+        for _ in range(_N_SNAPSHOTS):
+            context.integrator.step(1)
+            context.getState(positions=True).getPositions(asNumpy=True)
+
+    first, second = _time_in_turns(lambda: run(full), lambda: run(bare), repeats, CLOCKS[clock])
+    how, target = ("attached", "<= 1.5") if attach else ("not attached", "OpenMM's")
+    return _compare("other forces", how, first / _N_SNAPSHOTS, "without", second / _N_SNAPSHOTS, target)
+
+
 @contextmanager
 def _time_own_code(clock: Callable[[], float]) -> Iterator[Callable[[], float]]:
     """A clock that runs only while OpenMM waits for the learned force, its projection or its vibration."""
@@ -146,20 +177,36 @@ def grow_protein(protein: Protein, n_residues: int) -> Protein:
     )
 
 
-def add_atoms(complex_: Complex, n_atoms: int) -> Complex:
-    """The complex in the middle of more atoms, one a residue; they take no part but stand in the System."""
+def add_atoms(complex_: Complex, n_atoms: int, *, spacing: float = 0.5, row: int = 100) -> Complex:
+    """The complex beside more atoms, one a residue, in layers of rows; they take no part but stand in the System.
+
+    Args:
+        complex_: The complex.
+        n_atoms: Atoms it shall have then.
+        spacing: Between the added ones [nm].
+        row: Added atoms in a row, and rows in a layer.
+    """
     topology = deepcopy(complex_.topology)
     chain = topology.addChain()
     n_more = n_atoms - topology.getNumAtoms()
     for _ in range(n_more):
         topology.addAtom("AR", Element.getBySymbol("Ar"), topology.addResidue("AR", chain))
-    side = np.arange(n_more) % 100 * 0.5
-    more = np.column_stack([20.0 + side, side, np.arange(n_more) // 100 * 0.5])
+    k = np.arange(n_more)
+    more = np.array([20.0, 0.0, 0.0]) + spacing * np.column_stack([k % row, k // row % row, k // row**2])
     return replace(complex_, topology=topology, positions=np.concatenate([complex_.positions, more]))
 
 
-def _create_context(complex_: Complex, model: BoundForce, threads: int) -> mm.Context:
+def _create_context(
+    complex_: Complex, model: BoundForce, threads: int, *, has_other_forces: bool = False
+) -> mm.Context:
     system = build_rigid_system(complex_)
+    if has_other_forces:
+        other = mm.NonbondedForce()
+        other.setNonbondedMethod(mm.NonbondedForce.CutoffNonPeriodic)
+        other.setCutoffDistance(0.9)
+        for _ in range(system.getNumParticles()):
+            other.addParticle(0.0, 0.1, 0.0)
+        system.addForce(other)
     force = NeuralMDForce(complex_, model)
     force.add_to(system)
     integrator = NeuralMDIntegrator(force)
@@ -188,7 +235,7 @@ def _compare(what: str, first: str, first_ms: float, second: str, second_ms: flo
 
 
 def measure(*, threads: int, repeats: int, clock: str) -> list[Ratio]:
-    """All four comparisons, with the bundled complex and Langevin model."""
+    """All comparisons, with the bundled complex and Langevin model."""
     torch.set_num_threads(threads)
     complex_ = load_bundled_complex()
     model = load_bundled_model("sde").bind(complex_)
@@ -197,6 +244,10 @@ def measure(*, threads: int, repeats: int, clock: str) -> list[Ratio]:
         measure_replicas(complex_, model, repeats=repeats, clock=clock),
         measure_protein_size(complex_, repeats=repeats, clock=clock),
         measure_frozen_atoms(complex_, model, threads=threads, repeats=repeats, clock=clock),
+        *(
+            measure_other_forces(complex_, model, threads=threads, repeats=repeats, clock=clock, attach=attach)
+            for attach in (True, False)
+        ),
     ]
 
 

@@ -9,15 +9,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from openmm_neuralmd.analysis.command import compare_files, write_comparison
-from openmm_neuralmd.analysis.comparison import describe_overall
-from openmm_neuralmd.analysis.plots import write_overview
-from openmm_neuralmd.analysis.summary import summarize_run
-from openmm_neuralmd.errors import NeuralMDError
-from openmm_neuralmd.io.trajectories import open_run
-from openmm_neuralmd.models.export import load_bundled_model
-from openmm_neuralmd.molecule.complex import load_bundled_complex
-from openmm_neuralmd.simulation.run import simulate
+from openmm_neuralmd import (
+    NeuralMDError,
+    compare_files,
+    describe_overall,
+    load_bundled_complex,
+    load_bundled_model,
+    open_run,
+    simulate,
+    summarize_run,
+    write_comparison,
+    write_overview,
+)
 
 
 def main() -> None:

@@ -14,22 +14,23 @@ from typing import IO
 
 import openmm as mm
 from openmm import unit
-from openmm.app import CutoffNonPeriodic, DCDReporter, ForceField, HBonds, PDBFile, Simulation
+from openmm.app import CutoffNonPeriodic, DCDReporter, HBonds, PDBFile, Simulation
 
 from openmm_neuralmd import (
     Complex,
+    NeuralMDError,
     NeuralMDForce,
     NeuralMDIntegrator,
     compute_physical_energy,
+    get_bundled_path,
     load_bundled_complex,
     load_bundled_model,
     load_model,
+    load_openmm_force_field,
+    read_system,
 )
-from openmm_neuralmd.force_field.system_files import read_system
 
-ROOT = Path(__file__).resolve().parents[1]
-SOLVATED = ROOT.parent / "shared" / "data" / "4g3e"
-ASSETS = ROOT / "openmm_neuralmd" / "assets" / "4g3e"
+SOLVATED = Path(__file__).resolve().parents[2] / "shared" / "data" / "4g3e"
 
 
 def main() -> None:
@@ -43,7 +44,13 @@ def main() -> None:
     options = parser.parse_args()
     if (options.system is None) != (options.pdb is None):
         parser.error("--system and --pdb belong together")
+    try:
+        run(options)
+    except NeuralMDError as error:
+        parser.error(str(error))
 
+
+def run(options: argparse.Namespace) -> None:
     system, complex_ = load_system(options)
     for index in reversed(range(system.getNumForces())):
         if isinstance(system.getForce(index), mm.CMMotionRemover):
@@ -57,6 +64,7 @@ def main() -> None:
     simulation = Simulation(complex_.topology, system, integrator, mm.Platform.getPlatformByName("CPU"))
     simulation.context.setPositions(complex_.positions)
     simulation.context.computeVirtualSites()
+    integrator.attach(simulation.context)  # steps cost what the ligand costs, whatever else the System holds
     steps = integrator.steps_per_snapshot
     if options.out:
         simulation.reporters.append(DCDReporter(str(options.out), steps, enforcePeriodicBox=False))
@@ -85,7 +93,7 @@ def load_system(options: argparse.Namespace) -> tuple[mm.System, Complex]:
         return system, Complex.from_topology(structure.topology, structure.positions, options.ligand)
     print("System: the bundled 4G3E in vacuum, Amber14 and GAFF2")
     complex_ = load_bundled_complex()
-    force_field = ForceField("amber14-all.xml", str(ASSETS / "ligand_gaff2.xml"))
+    force_field = load_openmm_force_field(["amber14-all.xml", get_bundled_path("ligand_gaff2.xml")])
     system = force_field.createSystem(
         complex_.topology, nonbondedMethod=CutoffNonPeriodic, nonbondedCutoff=1.0 * unit.nanometer, constraints=HBonds
     )

@@ -253,3 +253,34 @@ def check_finite(name: str, array: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise InputError(f"{name} hold NaN or infinity: give finite numbers")
     return array
+
+
+def refuse_ignored(given: Mapping[str, Any], where: str) -> None:
+    """Refuse arguments that would be ignored.
+
+    Args:
+        given: What has no effect in this call, by name; None, False and empty ones were not given.
+        where: Why, such as "without `references`".
+
+    Raises:
+        InputError: If one of them was given.
+    """
+    names = [f"`{name}`" for name, value in given.items() if value is not None and value is not False and value != []]
+    if names:
+        raise InputError(f"{', '.join(names)}: no effect {where}; leave {'it' if len(names) == 1 else 'them'} out")
+
+
+def refuse_twice(name: str, values: Sequence[Any], counts_as: str = "") -> None:
+    """Refuse a value that is given more than once.
+
+    Args:
+        name: Of the argument, for the message.
+        values: All that were given.
+        counts_as: Why that matters.
+
+    Raises:
+        InputError: If one is there again.
+    """
+    again = [value for k, value in enumerate(values) if value in values[:k]]
+    if again:
+        raise InputError(f"{name} {again[0]} is given twice{counts_as and ', ' + counts_as}; give it once")

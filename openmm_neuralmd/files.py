@@ -266,38 +266,38 @@ def check_writable(folder: str | Path) -> None:
         path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path)
     )
     if existing.is_symlink() and not existing.exists():
-        raise InputError(f"{existing} is a link to nowhere; remove it, or give another directory (--out)")
+        raise InputError(f"{existing} is a link to nowhere; remove it, or give another directory (`out`)")
     if not existing.is_dir():
-        raise InputError(f"{existing} is a file; give a directory (--out)")
+        raise InputError(f"{existing} is a file; give a directory (`out`)")
     if not _is_writable(existing):
-        raise InputError(f"{existing} cannot be written to; give another directory (--out)")
+        raise InputError(f"{existing} cannot be written to; give another directory (`out`)")
 
 
-def check_output_file(path: str | Path, option: str) -> None:
+def check_output_file(path: str | Path, name: str) -> None:
     """Check, before anything is computed, that a file can be written or replaced.
 
     Args:
         path: The file; its folder must be there.
-        option: What named it, for the message.
+        name: Of the argument, for the message.
 
     Raises:
         InputError: If it is a folder or no regular file, or its folder is absent or must not be written to.
     """
     path = Path(path)
-    check_plain_file(path, option)
+    check_plain_file(path, name)
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {folder}; make it first, or give another name")
+        raise InputError(f"{name} {path}: there is no folder {folder}; make it first, or give another name")
     if not _is_writable(folder):
-        raise InputError(f"{option} {path}: its folder cannot be written to; give another name")
+        raise InputError(f"{name} {path}: its folder cannot be written to; give another name")
 
 
-def check_plain_file(path: str | Path, option: str) -> None:
+def check_plain_file(path: str | Path, name: str) -> None:
     """Check that a name is free, or that of a file that can be replaced.
 
     Args:
         path: Where something will be written.
-        option: What named it, for the message.
+        name: Of the argument, for the message.
 
     Raises:
         InputError: If a folder, a pipe, a device or a link to nowhere has the name, or no file can have it.
@@ -305,7 +305,7 @@ def check_plain_file(path: str | Path, option: str) -> None:
     path = Path(path)
     _check_name(path)
     if os.path.lexists(path) and not path.is_file():
-        raise InputError(f"{option} {path}: is {'a folder' if path.is_dir() else 'no plain file'}; give another name")
+        raise InputError(f"{name} {path}: is {'a folder' if path.is_dir() else 'no plain file'}; give another name")
 
 
 def _is_writable(folder: Path) -> bool:

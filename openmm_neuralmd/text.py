@@ -31,21 +31,21 @@ def clean_texts(value: Any) -> Any:
     return type(value)(clean_texts(v) for v in value) if type(value) in (list, tuple) else value
 
 
-def check_label(label: str, option: str) -> str:
+def check_label(label: str, name: str) -> str:
     """A label as it will be shown.
 
     Args:
         label: As typed.
-        option: What it was given with, for the error.
+        name: Of the argument, for the error.
 
     Raises:
         InputError: If it is not UTF-8 or has nothing to show.
     """
     if re.search("[\ud800-\udfff]", label):
-        raise InputError(f"{option} {clean_text(label)}: not UTF-8; give a name in UTF-8")
+        raise InputError(f"{name} {clean_text(label)}: not UTF-8; give a name in UTF-8")
     cleaned = " ".join(clean_text(label).split())
     if not cleaned:
-        raise InputError(f"{option} {label!r}: nothing to show; give a name")
+        raise InputError(f"{name} {label!r}: nothing to show; give a name")
     return cleaned
 
 

@@ -31,11 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main as run_command
-from openmm_neuralmd.models import export  # noqa: F401, before forks, for speed
-from openmm_neuralmd.preparation import command as _prepare  # noqa: F401
-from openmm_neuralmd.reference import command as _reference  # noqa: F401
-from openmm_neuralmd.simulation import command as _simulate  # noqa: F401
-from openmm_neuralmd.training import command as _train  # noqa: F401
+from openmm_neuralmd.cli import prepare as _prepare  # noqa: F401, before forks, for speed
+from openmm_neuralmd.cli import reference as _reference  # noqa: F401
+from openmm_neuralmd.cli import simulate as _simulate  # noqa: F401
+from openmm_neuralmd.cli import train as _train  # noqa: F401
+from openmm_neuralmd.models import export  # noqa: F401
 from tests.helpers import write_pocket
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write model files again with the package's present code: same weights and metadata, same forces to rounding.
+"""Write model files again with the package's present code: same weights and metadata.
 
     python scripts/reexport_models.py MODEL.pt...
 
@@ -7,6 +7,8 @@ A model file holds compiled code beside its weights, for others to run; this pac
 """
 
 import sys
+
+import torch
 
 from openmm_neuralmd.models.export import export_model, load_model
 
@@ -16,7 +18,9 @@ def main() -> None:
         model = load_model(path)
         metadata = {k: v for k, v in model.metadata.items() if k not in ("schema_version", "versions")}
         export_model(model.restore_network(), metadata, path)
-        print(f"{path}: SHA-256 {model.sha256[:12]} is now {load_model(path).sha256[:12]}")
+        written = load_model(path)
+        assert all(torch.equal(written.weights[name], values) for name, values in model.weights.items())
+        print(f"{path}: SHA-256 {model.sha256[:12]} is now {written.sha256[:12]}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import mdtraj
 import numpy as np
 import openmm as mm
+import pytest
 import torch
 from openmm import Vec3, unit
 from openmm.app import Element, Modeller, PDBFile, Topology
@@ -24,6 +27,7 @@ from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.io.hdf5_trajectories import HDF5Writer
 from openmm_neuralmd.models.bound import make_stepped
 from openmm_neuralmd.molecule.complex import Complex, Ligand
+from openmm_neuralmd.plugins import Plugins
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -248,3 +252,16 @@ def edit_json(change: Callable[[dict], object]) -> Callable[[bytes], bytes]:
         return json.dumps(record).encode()
 
     return edit
+
+
+def pretend_plugins(monkeypatch: pytest.MonkeyPatch, plugins: Plugins, *offers: tuple[str, str, str]) -> None:
+    """Pretend that packages are installed that offer objects by entry points: (package, name, "module:OBJECT") each."""
+    plugins.list_names()  # so that what is found now is put back afterwards
+    points = []
+    for package, name, value in offers:
+        point = EntryPoint(name, value, plugins.group)
+        vars(point)["dist"] = SimpleNamespace(name=package)
+        points.append(point)
+    monkeypatch.setattr("openmm_neuralmd.plugins.entry_points", lambda **_: points)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.delitem(vars(plugins), "_points")

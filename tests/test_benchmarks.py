@@ -18,12 +18,14 @@ def test_every_comparison_gives_two_times_and_their_ratio() -> None:
         speed.measure_replicas(complex_, model, n_replicas=3, **ONCE),
         speed.measure_protein_size(complex_, sizes=(300, 700), **ONCE),
         speed.measure_frozen_atoms(complex_, model, threads=1, sizes=(5_200, 6_000), **ONCE),
+        speed.measure_other_forces(complex_, model, threads=1, n_atoms=6_000, attach=True, **ONCE),
+        speed.measure_other_forces(complex_, model, threads=1, n_atoms=6_000, attach=False, **ONCE),
     ]
     for found in ratios:
         assert found.first_ms > 0.0
         assert found.ratio == pytest.approx(found.first_ms / found.second_ms)
     table = speed.format_table(ratios)
-    assert len(table.splitlines()) == 5
+    assert len(table.splitlines()) == 7
     assert "each of 3" in table
 
 

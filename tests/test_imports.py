@@ -1,6 +1,7 @@
 """The layers of the package: who may import whom, and where OpenMM, mdtraj and torch.jit may appear."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 LEVELS = {
-    **dict.fromkeys(("version", "units", "errors", "files", "folders", "signals", "text", "checks", "options"), 0),
+    **dict.fromkeys(("version", "units", "errors", "files", "folders", "signals", "text", "checks", "plugins"), 0),
     "molecule": 1,
     **dict.fromkeys(("io", "dynamics"), 2),
     **dict.fromkeys(("models", "analysis"), 3),
@@ -95,6 +96,24 @@ OWN_NAMES = {  # of files that this package writes or ships
 }
 
 
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+SPOKEN_OPTIONS = {  # by module: texts that name options all the same, and why
+    "reference/gromacs_tools.py": ["--version"],  # an option of gmx
+}
+
+
+def find_spoken_options(source: str) -> list[str]:
+    """Texts, those of documentation left out, that speak of options of the command line."""
+    tree = parse(source)
+    silent = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent
+    ]
+    return [text for text in texts if OPTION.search(text)]
+
+
 def chooses_a_reader_by_name(source: str) -> bool:
     """Whether mdtraj may choose the reader, some of which unpickle what they find."""
     return imports_any(source, *(f"mdtraj.{name}" for name in CHOOSE_BY_NAME)) or any(
@@ -163,6 +182,17 @@ def test_no_reader_of_pickles(module: Path) -> None:
         assert not chooses_a_reader_by_name(module.read_text())
 
 
+def test_words_and_bars_are_of_the_command_line_alone(module: Path) -> None:
+    if find_group(module) != "cli":
+        assert not imports_any(module.read_text(), "argparse", "tqdm")
+
+
+def test_messages_speak_of_arguments_not_of_options(module: Path) -> None:
+    if find_group(module) != "cli":
+        allowed = SPOKEN_OPTIONS.get(str(module.relative_to(PACKAGE)), [])
+        assert [text for text in find_spoken_options(module.read_text()) if text not in allowed] == []
+
+
 def test_nothing_from_pyg(module: Path) -> None:
     assert not imports_any(module.read_text(), "torch_geometric", "torch_scatter", "torch_cluster", "torch_sparse")
 
@@ -178,6 +208,7 @@ class TestCheckers:
             ("analysis", "from openmm_neuralmd.models.export import load_model"),
             ("dynamics", "import openmm_neuralmd.models.export"),
             ("simulation", "def f():\n    from openmm_neuralmd.cli import main"),
+            ("evaluation", "from openmm_neuralmd.cli.options import whole"),
         ],
     )
     def test_upward_import_is_found(self, group: str, line: str) -> None:
@@ -206,3 +237,10 @@ class TestCheckers:
     )
     def test_torch_jit_is_found(self, line: str) -> None:
         assert uses_torch_jit(line)
+
+    @pytest.mark.parametrize("line", ['raise E("give --top")', 'raise E(f"{path}: say --force")', 'a = "--out"'])
+    def test_an_option_in_a_message_is_found(self, line: str) -> None:
+        assert find_spoken_options(line)
+
+    def test_documentation_may_name_options(self) -> None:
+        assert find_spoken_options('"""As `neuralmd train --force`."""\nx = 1  # --force\na = "a--b"') == []

@@ -7,15 +7,9 @@ from pathlib import Path
 from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
-_OF_COMMANDS = "a command that adds a force field to another one's, under the same name"
+_OF_COMMANDS = "what every module of a command offers"
 _FOUND_BY = "what a registry looks for in each of its files"
-ALLOWED = {
-    "KIND": _FOUND_BY,
-    "SCHEME": _FOUND_BY,
-    "add_compare_arguments": _OF_COMMANDS,
-    "run_compare": _OF_COMMANDS,
-    "load_model": "the force field of a comparison, in that command's own module",
-}
+ALLOWED = {"add_arguments": _OF_COMMANDS, "run": _OF_COMMANDS, "KIND": _FOUND_BY, "SCHEME": _FOUND_BY}
 """Names that two modules may define, and why."""
 
 

@@ -28,15 +28,18 @@ from openmm_neuralmd import (
     run_replicas,
     simulate,
 )
-from openmm_neuralmd.analysis.command import compare_files, write_comparison
+from openmm_neuralmd.analysis.comparing import compare_files, write_comparison
+from openmm_neuralmd.analysis.inputs import open_inputs
 from openmm_neuralmd.analysis.plots import write_overview
 from openmm_neuralmd.analysis.summary import summarize_run
 from openmm_neuralmd.data.entries import Entry, load_misato_entries, load_table
+from openmm_neuralmd.data.sources import load_data
 from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NeuralMDError, TopologyMismatchError
 from openmm_neuralmd.evaluation.evaluate import evaluate, evaluate_complexes
 from openmm_neuralmd.evaluation.table import Evaluation
+from openmm_neuralmd.force_field.choice import choose_force_field
 from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.models.applicability import assess_applicability
 from openmm_neuralmd.models.export import export_model
@@ -45,11 +48,15 @@ from openmm_neuralmd.molecule.chemistry import read_sdf
 from openmm_neuralmd.molecule.complex import check_source, load_prepared_complex, read_pdb
 from openmm_neuralmd.preparation.prepare import prepare_complex
 from openmm_neuralmd.reference.protocol import Protocol
+from openmm_neuralmd.reference.run import ReferenceSettings, SystemChoice, run_reference
 from openmm_neuralmd.reference.system import build_system, load_system
 from openmm_neuralmd.simulation.benchmark import measure
 from openmm_neuralmd.simulation.rigid import build_rigid_system
+from openmm_neuralmd.simulation.start import choose_complex
+from openmm_neuralmd.training.target import check_target
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import make_double, make_topology
+from tests.test_imports import OPTION
 
 NOTHING = (None, 5, 2.5, "text", [], {}, object(), True)  # in place of an object
 NO_TEXT = (None, 5, 2.5, [], b"LIG", True, "")
@@ -127,6 +134,11 @@ def judge_all(at: Any, **changed: Any) -> Any:
 def simulate_md(at: Any, **changed: Any) -> Any:
     given = {"time_ps": 10.0, "interval_ps": 1.0, "equilibration_ps": 1.0, "temperature_k": 300.0, "pressure_bar": 1.0}
     return Protocol(**{**given, "timestep_ps": 0.002, "seed": 0, "is_periodic": True, **changed})
+
+
+def run_md(at: Any, **changed: Any) -> Any:
+    given = {"choice": SystemChoice(), "settings": ReferenceSettings(), "out": at.folder / "md", **changed}
+    return run_reference(**given)
 
 
 def evaluate_force(at: Any, **changed: Any) -> Any:
@@ -269,7 +281,41 @@ CASES = [
     *each(lambda _, **c: summarize_run("nowhere", **c), "superpose_on", (*NO_TEXT, "some")),
     *each(call(write_overview, "path"), "run_dir", NO_PATH),
     *each(call(write_overview, "run_dir"), "path", NO_PATH),
+    *each(call(open_inputs), "run", NO_PATH),
+    *each(lambda _, **c: open_inputs("nowhere", **c), "references", (*NO_LIST, [None], [5])),
+    *each(lambda _, **c: open_inputs("nowhere", **c), "run_top", NO_PATH[1:]),
+    *each(lambda _, **c: open_inputs("nowhere", **c), "top", (*NO_LIST, [5])),
+    *each(lambda _, **c: open_inputs("nowhere", **c), "label", (*NO_TEXT[1:], "frozen", "r1")),
+    # what commands are given
+    *each(call(choose_complex), "complex_file", NO_PATH[1:]),
+    *each(lambda _, **c: choose_complex(**c), "ligand", (*NO_TEXT[1:], "LIG")),
+    *each(lambda _, **c: choose_complex(**c), "sdf", (*NO_PATH[1:], "a.sdf")),
+    *each(lambda _, **c: load_data(part="test", **c), "trajectories", (*NO_LIST[1:], [None], [5])),
+    *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "top", (5, [], True, "")),
+    *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "complexes", (5, [], True, "", "list.csv")),
+    *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "split_file", (5, [], True, "", "list.txt")),
+    *each(lambda _, **c: load_data(["a.dcd"], part="test", **c), "frame_interval", (0, *NO_NUMBER[:3], True)),
+    *each(lambda _, **c: choose_force_field(**c), "forcefield", (5, "a.xml", [], [None])),
+    *each(lambda _, **c: choose_force_field(**c), "ligand_parameters", (None, 5, "a.xml", [None], ["a.xml"])),
+    *each(lambda _, **c: choose_force_field(**c), "system", (5, [], True, "")),
+    *each(lambda _, **c: choose_force_field(**c), "system_top", (5, [], True, "", "a.pdb")),
+    *each(lambda _, **c: choose_force_field(**c), "allow_scripts", (*NO_FLAG, True)),
+    *each(call(check_target), "out", NO_PATH),
+    *each(lambda _, **c: check_target("m.pt", **c), "resume", NO_FLAG),
+    *each(lambda _, **c: check_target("m.pt", resume=True, **c), "overwrite", (*NO_FLAG, True)),
     # reference MD and benchmarks
+    *each(run_md, "choice", NOTHING),
+    *each(run_md, "settings", NOTHING),
+    *each(run_md, "out", NO_PATH),
+    *each(run_md, "engine", (*NO_TEXT, "amber")),
+    *each(run_md, "platform", (*NO_TEXT[1:], "Abacus")),
+    *each(run_md, "threads", NO_THREADS),
+    *each(run_md, "resume", (*NO_FLAG, True)),
+    *each(run_md, "overwrite", NO_FLAG),
+    *each(run_md, "progress", (5, "bar", True, [])),
+    *each(lambda _, **c: SystemChoice(**c), "allow_scripts", (True,)),
+    *each(lambda _, **c: SystemChoice(**c).build(), "system", ("a.xml",)),
+    *each(lambda _, **c: SystemChoice(**c).build(), "top", ("a.pdb",)),
     *each(build_system_with := lambda _, **c: build_system(**{"source": "nowhere", **c}), "ligand", NO_TEXT[1:]),
     *each(build_system_with, "padding", NO_NUMBER),
     *each(build_system_with, "seed", (-1, 1.5, "0", None, True)),
@@ -297,6 +343,7 @@ def test_wrong_arguments_are_named(function: Callable[..., Any], argument: str, 
         function(at, **{argument: value})
     told = str(error.value)
     assert argument.rstrip("_s") in told  # an entry of a list is one of them: format for formats
+    assert not OPTION.search(told)
     assert "\n" not in told
     assert len(told) < 400
     assert not (at.folder / "run").exists()

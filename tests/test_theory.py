@@ -30,6 +30,7 @@ from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.molecule.constraints import compute_normal_projector, project_to_tangent, settle
 from openmm_neuralmd.molecule.geometry import compute_envelope, compute_radial_basis
 from openmm_neuralmd.molecule.shape import build_shape, compute_shape_errors, fit_geometry, separate_angles
+from openmm_neuralmd.molecule.superposition import find_superposition
 from tests.helpers import ROOT, displace, make_complex
 from tests.models.networks import make_net
 
@@ -243,12 +244,13 @@ def test_both_forms_of_the_tangent_projector(graph: LigandGraph, moved: Tensor) 
 
 
 def test_superposition() -> None:
-    """(4.7) against scipy, for an image that only a reflection would fit as well."""
+    """(4.7) against the code and scipy, for an image that only a reflection would fit as well."""
     rows, weights = draw(6, 3).numpy(), draw(6, seed=1).abs().numpy()
     for targets in (rows * [1.0, 1.0, -1.0], draw(6, 3, seed=2).numpy()):
         x, y = (v - np.average(v, axis=0, weights=weights) for v in (rows, targets))
         u, _, vt = np.linalg.svd((x * weights[:, None]).T @ y)
         rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+        np.testing.assert_allclose(find_superposition(rows, targets, weights).rotations, rotation, rtol=0, atol=1e-12)
         expected = Rotation.align_vectors(y, x, weights=weights)[0].as_matrix().T
         np.testing.assert_allclose(rotation, expected, rtol=0, atol=1e-9)
 

@@ -14,7 +14,7 @@ from openmm_neuralmd.analysis.energetics import Physics
 from openmm_neuralmd.analysis.integrity import BROKEN, WORSE, IntegrityCheck, check_integrity
 from openmm_neuralmd.analysis.metrics import compute_published_metrics, compute_textbook_metrics
 from openmm_neuralmd.analysis.observation import Observation
-from openmm_neuralmd.analysis.properties import ENERGY_PROPERTIES, MIN_FRAMES, PROPERTIES, Property
+from openmm_neuralmd.analysis.properties import MIN_FRAMES, Property, list_properties
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.molecule.site import BindingSite
 
@@ -111,7 +111,7 @@ def compare(
         InputError: If there is no reference, or a trajectory has too few frames.
     """
     if not references:
-        raise InputError("no reference: give at least one MD trajectory (--reference)")
+        raise InputError("no reference: give at least one MD trajectory (`references`)")
     for o in (run, *references):
         if o.n_intervals < MIN_FRAMES:
             raise InputError(
@@ -142,10 +142,9 @@ def compare(
             "to each other than replicas are."
         )
     block_frames = _choose_block([o.n_frames for o in series[:-1]])
-    properties = (*PROPERTIES, *(ENERGY_PROPERTIES if physics is not None else ()))
     judgements = tuple(
         _leave_open(p, "a trajectory is too short") if too_short else _judge(p, series, site, interval is not None)
-        for p in properties
+        for p in list_properties(has_energies=physics is not None)
     )
     notes += physics.notes if physics is not None else ()
     return Comparison(

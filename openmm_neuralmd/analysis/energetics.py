@@ -3,7 +3,7 @@
 The force field itself stays behind ``EnergyModel``: this module matches atoms and keeps books.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -25,6 +25,8 @@ RIGID_NM = 0.005
 
 AtomKey = tuple[int, str, int]
 """Site's residue (-1: the ligand), heavy atom's name or place in the ligand, 0 for itself or number of its hydrogen."""
+EnergyProgress = Callable[[str, int, int], None]
+"""Called with the label of a series, and its snapshots: done and in all."""
 
 
 class Interaction(NamedTuple):
@@ -166,7 +168,7 @@ def plan_energies(model: EnergyModel, site: BindingSite, files: Sequence[Traject
 
 
 def compute_energies(
-    plan: EnergyPlan, series: Sequence[Observation], frozen: Observation, *, progress: bool = True
+    plan: EnergyPlan, series: Sequence[Observation], frozen: Observation, *, progress: EnergyProgress | None = None
 ) -> Physics:
     """Energies of the kept frames of run, references and frozen ligand.
 
@@ -177,7 +179,7 @@ def compute_energies(
         plan: What is asked.
         series: Run and references, observed with the plan's atoms.
         frozen: The start, likewise.
-        progress: Show a bar on a terminal.
+        progress: Called after each snapshot.
     """
     jobs = {o.label: o.kept for o in (*series, frozen) if o.kept is not None and o.kept.positions.shape[1]}
     start = frozen.kept
@@ -188,9 +190,13 @@ def compute_energies(
                 label = f"{o.label} in the run's protein"
                 jobs[label] = _place_in(o.kept, start, plan.n_ligand)
                 controls.append(label)
-    raw = {}
+    raw: dict[str, list[tuple[Interaction | None, tuple[float, float]]]] = {}
     for label, kept in jobs.items():
-        raw[label] = [_ask(plan, xyz.astype(np.float64)) for xyz in _show(kept.positions, label, progress=progress)]
+        raw[label] = []
+        for xyz in kept.positions:
+            raw[label].append(_ask(plan, xyz.astype(np.float64)))
+            if progress is not None:
+                progress(label, len(raw[label]), len(kept.positions))
     lowest = min(relaxed for answers in raw.values() for _, (_, relaxed) in answers)
     energies = {label: _collect(answers, jobs[label].frames, lowest) for label, answers in raw.items()}
     return Physics(plan.protocol, plan.residues, energies, tuple(controls), plan.notes)
@@ -209,12 +215,6 @@ def _collect(
     coulomb, lennard_jones, shift = np.array(known).T if known else (None, None, None)
     strain = np.array([held - lowest for _, (held, _) in answers])
     return Energies(frames, coulomb, lennard_jones, shift, strain)
-
-
-def _show(frames: np.ndarray, label: str, *, progress: bool) -> Iterable[np.ndarray]:
-    from tqdm import tqdm
-
-    return tqdm(frames, desc=f"energies of {label}", unit="snapshot", disable=None if progress else True)
 
 
 def _is_rigid(run: KeptFrames | None, start: KeptFrames, n_ligand: int) -> bool:

@@ -18,6 +18,7 @@ from openmm_neuralmd.analysis.metrics import compute_pair_distances, compute_rms
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.analysis.validity import compute_angles, find_angles
 from openmm_neuralmd.molecule.site import BindingSite
+from openmm_neuralmd.plugins import Plugins
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 MIN_FRAMES = 2
@@ -201,3 +202,18 @@ ENERGY_PROPERTIES = (
     ),
 )  # fmt: skip
 """Judged only where a force field is at hand."""
+
+
+OTHERS = Plugins(
+    "openmm_neuralmd.properties",
+    "property",
+    Property,
+    lambda: [p.key for p in (*PROPERTIES, *ENERGY_PROPERTIES)],
+    named_by="key",
+)
+"""Properties of other packages, compared after those of this one; the name of the entry point is the key."""
+
+
+def list_properties(*, has_energies: bool) -> tuple[Property, ...]:
+    """What two samples are told apart by; energies only where a force field is at hand."""
+    return (*PROPERTIES, *(ENERGY_PROPERTIES if has_energies else ()), *OTHERS.load_all())

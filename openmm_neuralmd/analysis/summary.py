@@ -89,7 +89,7 @@ def load_run_context(file: TrajectoryFile, ligand: str | None = None) -> tuple[B
         ligand = file.info.get("ligand")
         if not isinstance(ligand, str | None):
             raise InputError(
-                f"{file.path.with_name('run.json')}: damaged, its ligand is {ligand!r}; say which it is (--ligand)"
+                f"{file.path.with_name('run.json')}: damaged, its ligand is {ligand!r}; say which it is (`ligand`)"
             )
     site = build_site(file.topology, file.positions, ligand=ligand)
     bundled = load_bundled_site()

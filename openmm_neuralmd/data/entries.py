@@ -2,12 +2,10 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from openmm_neuralmd.checks import a_number, check_arguments, check_path, optional
 from openmm_neuralmd.data.misato import FRAME_INTERVAL_PS, MisatoFile, iterate_records, read_split
@@ -36,6 +34,7 @@ def load_misato_entries(
     *,
     frame_interval: float | None = None,
     superpose_on: str = "all",
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Entry]:
     """The complexes of a split list; those that cannot be used go to ``skipped`` with the reason.
 
@@ -43,14 +42,18 @@ def load_misato_entries(
         path: ``MD.hdf5``.
         split_file: Names, one a line.
         frame_interval: [ps]; MISATO's own if None.
+        progress: Called with the number of complexes read, and of how many in all.
 
     Raises:
         InputError: If a file cannot be read, a name is not in it, or no complex can be used.
     """
     names = read_split(split_file)
     with MisatoFile(path, frame_interval=frame_interval or FRAME_INTERVAL_PS, superpose_on=superpose_on) as file:
-        bar = tqdm(iterate_records(file, names, skipped), total=len(names), unit="complex", leave=False, disable=None)
-        records = list(bar)
+        records = []
+        for record in iterate_records(file, names, skipped):
+            records.append(record)
+            if progress is not None:
+                progress(len(records) + len(skipped), len(names))
     if not records:
         raise InputError(f"{split_file}: none of {len(names)} complexes can be used; the first: {skipped[names[0]]}")
     return [Entry(r.complex, [replace(r.trajectory, notes=(*r.trajectory.notes, *r.notes))]) for r in records]

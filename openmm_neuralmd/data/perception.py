@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import gemmi
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.hdf5 import StoredArray
-from openmm_neuralmd.molecule.bonds import perceive_bonds
+from openmm_neuralmd.molecule.bonds import find_parts, perceive_bonds
 from openmm_neuralmd.molecule.chemistry import perceive_bond_orders
 from openmm_neuralmd.molecule.complex import Complex, Protein, find_links
 from openmm_neuralmd.molecule.ligand import Ligand
@@ -111,7 +109,7 @@ def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
         raise InputError(f"{label}: the last molecule {what}: an ion or metal complex is no ligand")
     pose = start[heavy]
     bonds = perceive_bonds(elements, pose)
-    n_parts = _count_parts(len(heavy), bonds)
+    n_parts = len(find_parts(len(heavy), bonds))
     if n_parts > 1:
         raise InputError(f"{label}: the last molecule is {n_parts} molecules, or broken: expected one ligand")
     parents = np.asarray(cKDTree(pose).query(start[hydrogens])[1] if len(hydrogens) else [], dtype=np.int64)
@@ -133,11 +131,6 @@ def _build_ligand(atoms: Atoms, start: np.ndarray, label: str, *, keep_hydrogens
         n_hydrogens=counts,
         atom_names=tuple(f"{gemmi.Element(int(z)).name}{k + 1}" for k, z in enumerate(elements)),
     )
-
-
-def _count_parts(n_atoms: int, bonds: np.ndarray) -> int:
-    graph = coo_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n_atoms, n_atoms))
-    return int(connected_components(graph, directed=False)[0])
 
 
 def _build_protein(atoms: Atoms, start: np.ndarray, label: str) -> Protein:

@@ -1,5 +1,6 @@
 """Trajectories of a complex, from OpenMM, GROMACS or Amber, as ligand snapshots in the rigid protein's place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,10 @@ class LigandTrajectory:
     superposed_on: str = "all"
     notes: tuple[str, ...] = ()
     kept: KeptFrames | None = field(default=None, repr=False, compare=False)
+
+
+ReadTrajectory = Callable[..., LigandTrajectory]
+"""What takes the arguments of ``load_ligand_trajectory``."""
 
 
 @check_arguments(
@@ -85,7 +90,7 @@ def extract_snapshots(
         file: The trajectory.
         complex_: The rigid protein and the ligand.
         superpose_on: CA atoms of the "pocket" or of "all" residues.
-        keep: Atoms of which some frames are wanted besides, sorted indices in the file's topology.
+        keep: Atoms of which some frames are wanted besides, indices in the file's topology.
         max_kept: How many frames, evenly spread.
     """
     frames = PlacedFrames(file, complex_.site, superpose_on=superpose_on, whole_protein=keep is not None)

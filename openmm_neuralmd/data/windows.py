@@ -39,12 +39,13 @@ def compute_stride(frame_interval: float, snapshot_interval: float) -> int:
         InputError: If the snapshot interval is not a multiple of the frame interval [both ps].
     """
     if not 0.0 < snapshot_interval < math.inf:
-        raise InputError(f"a snapshot interval of {snapshot_interval:g} ps: give more than 0 ps (--lag)")
+        raise InputError(f"a snapshot interval of {snapshot_interval:g} ps: give more than 0 ps (`snapshot_interval`)")
     stride = round(snapshot_interval / frame_interval)
     if stride < 1 or abs(stride * frame_interval - snapshot_interval) > 1e-3 * frame_interval:
         raise InputError(
             f"a snapshot interval of {snapshot_interval:g} ps is not a multiple of the frame interval, "
-            f"{frame_interval:g} ps; choose --lag accordingly, or give the file's own frame interval (--interval)"
+            f"{frame_interval:g} ps; choose `snapshot_interval` accordingly, or give the file's own frame "
+            "interval (`frame_interval`)"
         )
     return stride
 
@@ -66,7 +67,7 @@ def build_windows(
         raise InputError(
             f"{trajectory.source}: {stop - start} of its {len(trajectory.snapshots)} frames are for this part, too few "
             f"for a window of {length} ({n_steps + 2} snapshots {snapshot_interval:g} ps apart); give a longer "
-            f"trajectory or a shorter --lag{' or --rollout' if n_steps > 1 else ''}"
+            f"trajectory or a shorter `snapshot_interval`{' or `rollout`' if n_steps > 1 else ''}"
         )
     snapshots = torch.from_numpy(trajectory.snapshots[start:stop] * ANGSTROM_PER_NM).float()
     return snapshots.unfold(0, length, 1)[..., ::stride].movedim(-1, 1)

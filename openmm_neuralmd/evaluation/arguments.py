@@ -1,6 +1,15 @@
 """What the functions that judge models take: a checker for each argument, by its name."""
 
-from openmm_neuralmd.checks import Check, a_count, a_mapping, a_number, a_sequence, an_instance, optional
+from openmm_neuralmd.checks import (
+    Check,
+    a_count,
+    a_mapping,
+    a_number,
+    a_sequence,
+    an_instance,
+    check_callable,
+    optional,
+)
 from openmm_neuralmd.data.arguments import A_TRAJECTORY, check_entry
 from openmm_neuralmd.dynamics.noise import check_seed
 from openmm_neuralmd.models.export import Model
@@ -24,5 +33,6 @@ COMPLEXES_ARGUMENTS: dict[str, Check] = {
     "entries": a_sequence(check_entry, of="entries", least=1),
     **{name: EVALUATION_ARGUMENTS[name] for name in ("models", "seeds", "n_samples")},
     "skipped": optional(a_mapping(of="reasons")),
+    "progress": optional(check_callable),
 }
 """Of ``evaluate_complexes``."""

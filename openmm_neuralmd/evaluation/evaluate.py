@@ -6,12 +6,11 @@ prediction of a test frame uses no frame of the test part.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.data.entries import Entry
@@ -70,7 +69,7 @@ def evaluate(
     stride = compute_stride(trajectory.frame_interval, interval)
     if parts.end - parts.test < 2 or parts.test < 2 * stride:
         raise InputError(
-            f"{trajectory.source}: {parts.end} frames at split {split:g} (--split) leave too few to start or to test"
+            f"{trajectory.source}: {parts.end} frames at split {split:g} (`split`) leave too few to start or to test"
         )
     training, test = trajectory.snapshots[: parts.test], trajectory.snapshots[parts.test :]
     judge = Judge(complex_, test, stride=stride, interval=interval)
@@ -103,6 +102,7 @@ def evaluate_complexes(
     seeds: Sequence[int],
     n_samples: int,
     skipped: dict[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Roll out every trajectory of complexes that no model was trained on, and average over complexes.
 
@@ -114,6 +114,7 @@ def evaluate_complexes(
         entries: Complexes with their trajectories.
         models, seeds, n_samples: As in ``evaluate``.
         skipped: Complexes left out before and why, by name; those a model cannot read are added.
+        progress: Called with the number of complexes done, and of how many in all.
 
     Raises:
         InputError: If snapshot intervals differ, a trajectory is too short, a model was trained on one, or no complex
@@ -123,7 +124,9 @@ def evaluate_complexes(
     left_out = dict(skipped or {})
     by_complex: dict[str, list[Row]] = {}
     names = name_complexes([entry.complex for entry in entries])
-    for name, entry in tqdm(list(zip(names, entries, strict=True)), unit="complex", disable=None):
+    for done, (name, entry) in enumerate(zip(names, entries, strict=True)):
+        if progress is not None:
+            progress(done, len(entries))
         try:
             predictors = [(p, "model") for m in models for p in make_model_predictors(m, entry.complex, _label(m))]
         except ModelContractError as error:
@@ -134,6 +137,8 @@ def evaluate_complexes(
             for k in range(len(entry.trajectories))
         ]
         by_complex[name] = _average_trajectories(tables)
+    if progress is not None:
+        progress(len(entries), len(entries))
     if not by_complex:
         raise InputError(f"no complex is left to evaluate on; the first: {next(iter(left_out.values()))}")
     about = {
@@ -289,7 +294,7 @@ def _check_not_trained_on(model: Model, trajectory: LigandTrajectory, first: int
             raise InputError(
                 f"{model.path}: trained on frames up to {used['frames_validation'][1]} of {trajectory.source}, the "
                 f"test part begins at {first}; "
-                + ("give the --split it was trained with" if first else "give complexes that it was not trained on")
+                + ("give the `split` it was trained with" if first else "give complexes that it was not trained on")
             )
 
 

@@ -66,9 +66,9 @@ class ForceFieldModel:
             TopologyMismatchError: If the System has another number of atoms.
         """
         if not dielectric >= 1.0 or not np.isfinite(dielectric):
-            raise InputError(f"--dielectric {dielectric:g}: give a relative permittivity of at least 1")
+            raise InputError(f"`dielectric` {dielectric:g}: give a relative permittivity of at least 1")
         if max_steps < 1:
-            raise InputError(f"--minimise-steps {max_steps}: give at least 1")
+            raise InputError(f"`max_steps` {max_steps}: give at least 1")
         if system.getNumParticles() != topology.n_atoms:
             raise TopologyMismatchError(
                 f"{source}: the System has {system.getNumParticles()} particles, its structure {topology.n_atoms} "
@@ -250,7 +250,7 @@ def load_system_model(
     path = Path(system)
     topology, positions = load_topology(Path(structure))
     if positions is None:
-        raise InputError(f"{structure}: has no positions; give a PDB, PDBx or GRO file (--system-top)")
+        raise InputError(f"{structure}: has no positions; give a PDB, PDBx or GRO file (`structure`)")
     read = read_system(path)
     return ForceFieldModel(read, topology, positions, path.name, dielectric=dielectric, max_steps=max_steps)
 
@@ -278,7 +278,7 @@ def load_force_field_model(
     """
     path = Path(structure)
     if find_format(path) not in (".pdb", ".cif", ".pdbx", ".mmcif") or not path.is_file():
-        raise InputError(f"{path}: give a PDB or PDBx file with hydrogens and the ligand's bonds (--system-top)")
+        raise InputError(f"{path}: give a PDB or PDBx file with hydrogens and the ligand's bonds (`structure`)")
     read = read_pdb(path)
     topology = mdtraj.Topology.from_openmm(read.topology)
     residue = select_ligand(topology, ligand)
@@ -292,7 +292,7 @@ def load_force_field_model(
         system = force_field.createSystem(modeller.topology, nonbondedMethod=app.NoCutoff)
     except Exception as error:  # unknown templates and terms: ValueError, KeyError
         raise InputError(
-            f"{names} on {path.name}: {describe_error(error)} (the ligand's parameters: --ligand-parameters; "
+            f"{names} on {path.name}: {describe_error(error)} (the ligand's parameters: `ligand_parameters`; "
             "hydrogens and termini must be complete)"
         ) from error
     positions = np.asarray(modeller.positions.value_in_unit(unit.nanometer), dtype=np.float64)

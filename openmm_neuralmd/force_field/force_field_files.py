@@ -139,6 +139,6 @@ def _check_code(root: ElementTree.Element, path: Path, allow_scripts: bool) -> N
             continue
         if not allow_scripts:
             raise InputError(
-                f"{path}: holds {what} that OpenMM would run; remove it, or give --allow-scripts "
-                "(allow_scripts=True) if you trust the file"
+                f"{path}: holds {what} that OpenMM would run; remove it, or give "
+                "`allow_scripts=True` if you trust the file"
             )

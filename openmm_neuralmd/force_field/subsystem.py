@@ -21,7 +21,7 @@ def check_forces(system: mm.System, source: str) -> None:
     if others:
         raise InputError(
             f"{source}: holds {', '.join(others)}; energies can be cut out of {', '.join(_READ)} only: give a System "
-            "made of those, or --forcefield"
+            "made of those, or `forcefield`"
         )
     nonbonded = [f for f in system.getForces() if isinstance(f, mm.NonbondedForce)]
     if len(nonbonded) != 1:

@@ -36,7 +36,7 @@ def read_system(path: str | Path) -> mm.System:
     except Exception as error:
         raise InputError(f"{path}: not a serialized System: {_get_line(error)}") from error
     if not isinstance(system, mm.System):
-        raise InputError(f"{path}: holds a {type(system).__name__}, not a System (--system)")
+        raise InputError(f"{path}: holds a {type(system).__name__}, not a System (`system`)")
     _check_numbers(system, path)
     return system
 
@@ -53,11 +53,11 @@ class _Copy:
         if not self.parts:
             if tag != "System" or kind != "System":
                 found = tag if kind in ("", "System") else kind
-                raise InputError(f"{self._source}: holds a {found}, not a System (--system)")
+                raise InputError(f"{self._source}: holds a {found}, not a System (`system`)")
         elif kind and kind not in ALLOWED_TYPES and not kind.isdecimal():  # particles and terms have numbers as types
             raise InputError(
                 f"{self._source}: holds a {kind}, which may run code or is not OpenMM's own; give the System without "
-                "it (--system)"
+                "it (`system`)"
             )
         if tag == "Particle" and "mass" in attributes and not _is_number(attributes["mass"]):  # OpenMM would take 0
             raise InputError(
@@ -86,7 +86,7 @@ def _check_numbers(system: mm.System, path: str | Path) -> None:
     for k in range(system.getNumParticles()):
         mass = system.getParticleMass(k)._value
         if mass < 0.0:
-            raise InputError(f"{path}: particle {k} has a mass of {mass:g} Da; give 0 (held fixed) or more (--system)")
+            raise InputError(f"{path}: particle {k} has a mass of {mass:g} Da; give 0 (held fixed) or more (`system`)")
     try:
         mm.Context(system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("Reference"))
     except Exception as error:

@@ -78,16 +78,18 @@ def read_state(path: Path, names: Iterable[str], groups: Iterable[str] = ()) -> 
             if _DIGEST not in data and "positions" in data:
                 raise InputError(
                     f"{path}: of an earlier openmm_neuralmd, without digests that would show whether the run is whole; "
-                    "go on with that version, or start again (--force)"
+                    "go on with that version, or start again (`overwrite=True`)"
                 )
             grouped = [name for name in data.files if name.startswith(tuple(f"{group}." for group in groups))]
             found = {name: data[name] for name in (*names, *grouped, _DIGEST)}
     except InputError:
         raise
     except Exception as error:  # zipfile's and NumPy's readers raise whatever the damage led to
-        raise InputError(f"{path}: damaged checkpoint ({describe_error(error)}); start again (--force)") from error
+        raise InputError(
+            f"{path}: damaged checkpoint ({describe_error(error)}); start again (`overwrite=True`)"
+        ) from error
     if str(found.pop(_DIGEST)) != _compute_digest(found):
-        raise InputError(f"{path}: damaged checkpoint (it is not as it was written); start again (--force)")
+        raise InputError(f"{path}: damaged checkpoint (it is not as it was written); start again (`overwrite=True`)")
     return found
 
 
@@ -140,7 +142,9 @@ def read_fields(
                     "complex"
                 )
         if not is_right:
-            raise InputError(f"{path}: damaged checkpoint ({f.name} is not what it must be); start again (--force)")
+            raise InputError(
+                f"{path}: damaged checkpoint ({f.name} is not what it must be); start again (`overwrite=True`)"
+            )
     return kind(**values)
 
 

@@ -118,7 +118,7 @@ class Clock:
             k = int(wrong[0])
             raise InputError(
                 f"{self.path}: frames {self.n_read - len(self.last) + k} and the next are {steps[k]:g} ps apart, "
-                f"{self.interval:g} ps were expected: check the interval (--interval), or cut the file where it changes"
+                f"{self.interval:g} ps were expected: check the interval (`interval`), or cut the file where it changes"
             )
         self.n_read += len(times)
         self.last = np.array(together[-1:], dtype=np.float64)

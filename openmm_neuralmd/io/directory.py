@@ -9,11 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, read_json
 from openmm_neuralmd.folders import abandon_replacement, begin_replacement, finish_replacement
+from openmm_neuralmd.io.copy_format import list_copy_formats
 from openmm_neuralmd.io.writers import START_AGAIN, check_csv, check_dcd, count_dcd_frames
 from openmm_neuralmd.signals import Terminated
 
 LOG_COLUMNS = ("snapshot", "time_ps", "ligand_rmsd_nm", "max_bond_deviation_nm", "projection_iterations")
-COPY_FORMATS = ("xtc", "nc", "h5")  # beside the DCD
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class RunFiles:
         return self.folder / "checkpoint"
 
     def get_copy(self, format_: str) -> Path:
-        """The trajectory in another of ``COPY_FORMATS``."""
+        """The trajectory in another of ``list_copy_formats``."""
         return self.trajectory.with_suffix(f".{format_}")
 
     def list_existing(self) -> list[Path]:
         names = (self.topology, self.trajectory, self.log, self.record, self.checkpoint)
-        return [path for path in (*names, *map(self.get_copy, COPY_FORMATS)) if path.exists()]
+        return [path for path in (*names, *map(self.get_copy, list_copy_formats())) if path.exists()]
 
 
 Files = TypeVar("Files", bound=RunFiles)
@@ -61,16 +61,18 @@ def check_folder(files: RunFiles, *, resume: bool, overwrite: bool) -> None:
         InputError: If there is a run and neither ``resume`` nor ``overwrite`` is said, or nothing to resume.
     """
     if resume and overwrite:
-        raise InputError("resume and overwrite exclude each other: say --resume to go on or --force to start again")
+        raise InputError(
+            "resume and overwrite exclude each other: say `resume=True` to go on or `overwrite=True` to start again"
+        )
     check_writable(files.folder)
     existing = files.list_existing()
     if existing and not (resume or overwrite):
         raise InputError(
-            f"{files.folder} already holds a run ({existing[0].name}): say --resume to go on, --force to replace it, "
-            "or give another directory"
+            f"{files.folder} already holds a run ({existing[0].name}): say `resume=True` to go on, "
+            "`overwrite=True` to replace it, or give another directory"
         )
     if resume and not files.record.exists():
-        raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out --resume")
+        raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out `resume`")
 
 
 def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, 
         if earlier.get(name) != value:
             raise InputError(
                 f"{files.folder}: the run was made with {name} {earlier.get(name)!r}, now it is {value!r}; resume with "
-                "the same settings or start again (--force)"
+                "the same settings or start again (`overwrite=True`)"
             )
     return record
 

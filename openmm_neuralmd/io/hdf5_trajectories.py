@@ -106,7 +106,7 @@ class HDF5Reader:
         ) as error:
             raise InputError(
                 f"{self._path}: topology is not what mdtraj writes: {_describe_json_error(error)}; write it with "
-                "mdtraj, or give the topology as another file (--top)"
+                "mdtraj, or give the topology as another file (`top`)"
             ) from error
         if topology.n_atoms != self.n_atoms:
             raise TopologyMismatchError(

@@ -194,7 +194,7 @@ def _add_bond_orders(complex_: Complex, notes: list[str]) -> Complex:
     ligand = complex_.ligand
     orders = perceive_bond_orders(ligand.atomic_numbers, ligand.bonds, ligand.hydrogen_parents, ligand.positions)
     if orders is None:
-        notes.append(f"bond orders of {ligand.name} are unknown: all bonds outside rings may turn (give --sdf)")
+        notes.append(f"bond orders of {ligand.name} are unknown: all bonds outside rings may turn (give `sdf`)")
         return complex_
-    notes.append(f"bond orders of {ligand.name} were perceived from its hydrogens (--sdf gives them)")
+    notes.append(f"bond orders of {ligand.name} were perceived from its hydrogens (`sdf` gives them)")
     return replace(complex_, ligand=replace(ligand, bond_orders=orders))

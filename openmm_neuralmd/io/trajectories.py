@@ -122,7 +122,7 @@ def open_run(directory: str | Path, *, label: str | None = None) -> TrajectoryFi
     if not found or not (directory / "topology.pdb").is_file():
         raise InputError(
             f"{directory}: not a run directory: it must hold topology.pdb and trajectory.dcd (or .xtc, .nc, .h5); "
-            "for other trajectories give the file itself and --top"
+            "for other trajectories give the file itself and `top`"
         )
     record = directory / "run.json"
     info = read_json(record, "put it back, or remove it") if record.is_file() else {}
@@ -159,9 +159,9 @@ def open_trajectory(
     path = Path(path)
     suffix = check_format(path, TRAJECTORY_SUFFIXES, "trajectory", TRAJECTORIES)
     if interval is not None and not 0.0 < interval < float("inf"):
-        raise InputError(f"{path}: an interval of {interval:g} ps: give more than 0 ps between frames (--interval)")
+        raise InputError(f"{path}: an interval of {interval:g} ps: give more than 0 ps between frames (`interval`)")
     if top is None and not is_hdf5(path):
-        raise InputError(f"{path}: give its topology (--top), a PDB, PDBx, GRO, prmtop or TPR file of the same atoms")
+        raise InputError(f"{path}: give its topology (`top`), a PDB, PDBx, GRO, prmtop or TPR file of the same atoms")
     topology, positions = load_topology(Path(top) if top is not None else path)
     notes: list[str] = []
     first = next(_read_chunks(path, topology, None, notes, size=2), None)
@@ -344,5 +344,5 @@ def _read_interval(path: Path, suffix: str, first: mdtraj.Trajectory) -> float:
     if len(first) < 2 and not interval:
         raise InputError(f"{path}: holds 1 frame; give a trajectory")
     if not 0.0 < interval < 1e6:
-        raise InputError(f"{path}: does not say how far its frames are apart; give the interval in ps (--interval)")
+        raise InputError(f"{path}: does not say how far its frames are apart; give the interval in ps (`interval`)")
     return interval

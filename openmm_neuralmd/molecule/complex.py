@@ -27,7 +27,7 @@ from openmm_neuralmd.checks import (
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
 from openmm_neuralmd.files import find_format, read_json, read_text
 from openmm_neuralmd.folders import settle_folder
-from openmm_neuralmd.molecule.bonds import list_records
+from openmm_neuralmd.molecule.bonds import find_parts, list_records
 from openmm_neuralmd.molecule.chemistry import describe_choice, format_formula, match_graphs
 from openmm_neuralmd.molecule.images import find_nearest_image, read_box
 from openmm_neuralmd.molecule.ligand import Ligand, build_ligand, load_ligand_sdf
@@ -157,7 +157,7 @@ def read_pdb(path: str | Path) -> Any:
 
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path}: a folder; leave out --ligand and --sdf to read what `neuralmd prepare` wrote there")
+        raise InputError(f"{path}: a folder; leave out `ligand` and `sdf` to read what `neuralmd prepare` wrote there")
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the PDB or mmCIF file of a protein with its ligand")
     reader = PDBxFile if find_format(path) in (".cif", ".mmcif", ".pdbx") else PDBFile
@@ -169,7 +169,7 @@ def read_pdb(path: str | Path) -> Any:
         reason = "no atoms, or cut short" if isinstance(error, IndexError | AttributeError) else told
         raise InputError(
             f"{path}: cannot be read as {reader.__name__[:-4]} ({reason}); protein and ligand "
-            "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare (train, evaluate: --complex)"
+            "come from a PDB, mmCIF, GRO or TPR file, or a folder of neuralmd prepare"
         ) from error
     if structure.topology.getNumAtoms() == 0:
         raise InputError(f"{path}: holds no atoms; give the PDB or mmCIF file of a protein with its ligand")
@@ -368,16 +368,12 @@ def _check_molecule(name: str, n_atoms: int, bonds: np.ndarray) -> None:
     if n_atoms < 2:
         raise InputError(f"ligand {name} has {n_atoms} heavy atoms: a model needs at least 2")
     if len(bonds) == 0:
-        raise InputError(f"ligand {name} has no bonds: add CONECT records to the PDB file or give an SDF file (--sdf)")
-    reached, grown = {0}, True
-    while grown:
-        linked = {int(b) for pair in bonds if reached & set(pair.tolist()) for b in pair}
-        grown = not linked <= reached
-        reached |= linked
-    if len(reached) < n_atoms:
+        raise InputError(f"ligand {name} has no bonds: add CONECT records to the PDB file or give an SDF file (`sdf`)")
+    first = find_parts(n_atoms, bonds)[0]
+    if len(first) < n_atoms:
         raise InputError(
-            f"ligand {name}: its bonds join only {len(reached)} of {n_atoms} heavy atoms: complete the CONECT records "
-            "or give an SDF file (--sdf)"
+            f"ligand {name}: its bonds join only {len(first)} of {n_atoms} heavy atoms: complete the CONECT records "
+            "or give an SDF file (`sdf`)"
         )
 
 

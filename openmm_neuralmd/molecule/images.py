@@ -58,22 +58,23 @@ def shift_to_nearest_image(vectors: np.ndarray, cells: np.ndarray | None) -> np.
 
 def find_nearest_image(vectors: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """The nearest image of vectors [nm], (..., 3), of any length in cells of any form; see ``count_turns``."""
-    images = _list_images(vectors, cells)
+    images = _list_images(vectors, _reduce_all(cells))
     best = np.linalg.norm(images, axis=-1).argmin(axis=-1)
     return np.asarray(np.take_along_axis(images, best[..., None, None], axis=-2)[..., 0, :])
 
 
-def _list_images(vectors: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """The 27 images of each vector among which the nearest is, (..., 27, 3).
-
-    Cells of several frames differ by little, so what reduces the first reduces all.
-    """
+def _reduce_all(cells: np.ndarray) -> np.ndarray:
+    """Reduced cells; those of several frames differ by little, so what reduces the first reduces all."""
     first = cells if cells.ndim == 2 else cells[0]
-    reduced = np.round(reduce_cell(first) @ np.linalg.inv(first)) @ cells
+    return np.asarray(np.round(reduce_cell(first) @ np.linalg.inv(first)) @ cells)
+
+
+def _list_images(vectors: np.ndarray, reduced: np.ndarray) -> np.ndarray:
+    """The 27 images of each vector among which the nearest is, (..., 27, 3), in reduced cells."""
     near = shift_to_nearest_image(vectors, reduced)
     neighbours = _NEIGHBOURS @ reduced
-    if cells.ndim == 3:
-        neighbours = neighbours.reshape(len(cells), *[1] * (vectors.ndim - 2), len(_NEIGHBOURS), 3)
+    if reduced.ndim == 3:
+        neighbours = neighbours.reshape(len(reduced), *[1] * (vectors.ndim - 2), len(_NEIGHBOURS), 3)
     return np.asarray(near[..., None, :] + neighbours)
 
 
@@ -127,10 +128,6 @@ class Tree:
     n_points: int
     children: np.ndarray
     parents: np.ndarray
-
-    @property
-    def roots(self) -> np.ndarray:
-        return np.setdiff1d(np.arange(self.n_points), self.children)
 
 
 def span_edges(n_points: int, edges: np.ndarray, weights: np.ndarray | None = None) -> Tree:
@@ -206,10 +203,10 @@ def bring_together(
         parts: Atoms of each.
         target: Of each frame [nm], (n_frames, 3).
     """
-    moved = positions.copy()
+    moved, reduced = positions.copy(), _reduce_all(cells)
     for part in parts:
         offset = positions[:, part].mean(axis=1) - target
-        images = _list_images(offset, cells) - offset[:, None]  # what each image is moved by, (n_frames, 27, 3)
+        images = _list_images(offset, reduced) - offset[:, None]  # what each image is moved by, (n_frames, 27, 3)
         if len(part) < _LARGE_MOLECULE:
             best = np.linalg.norm(offset[:, None] + images, axis=-1).argmin(axis=1)
         else:

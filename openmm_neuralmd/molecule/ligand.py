@@ -233,7 +233,7 @@ def select_ligand(topology: Any, name: str | None) -> Any:
         return found[0]
     listing = ", ".join(sorted({f"{r.name}:{r.chain.chain_id or r.chain.index}:{r.resSeq}" for r in candidates}))
     wanted = f"ligand {name!r} found {len(found)} times" if name else f"{len(found)} residues could be the ligand"
-    raise InputError(f"{wanted}; the topology holds {listing or 'no residue that could be a ligand'} (--ligand NAME)")
+    raise InputError(f"{wanted}; the topology holds {listing or 'no residue that could be a ligand'} (`ligand=NAME`)")
 
 
 def describe_formula(ligand: Ligand) -> str:

@@ -84,10 +84,14 @@ def find_ligand(
     """
     mismatch: TopologyMismatchError | None = None
     matched: list[tuple[Any, np.ndarray]] = []
+    wanted = sorted(site.ligand.atomic_numbers.tolist())
     candidates = [r for r in topology.residues if r.name == site.ligand.name or is_ligand_like(r)]
     for residue in sorted(candidates, key=lambda r: r.name != site.ligand.name):
         if matched and residue.name != matched[0][0].name:
             break
+        numbers = (a.element.atomic_number for a in residue.atoms if a.element is not None)
+        if mismatch is not None and sorted(n for n in numbers if n > 1) != wanted:
+            continue  # another molecule at first sight; the first such one is told of in full
         try:
             matched.append((residue, _match_residue(topology, residue, positions, cell, site.ligand)))
         except TopologyMismatchError as error:

@@ -15,7 +15,7 @@ from rdkit.Chem import rdCIPLabeler
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from openmm_neuralmd.errors import InputError, TopologyMismatchError, describe_error
-from openmm_neuralmd.molecule.chemistry import format_formula
+from openmm_neuralmd.molecule.chemistry import build_graph, format_formula
 from openmm_neuralmd.preparation.structure import Residue
 
 _BOND_TOLERANCE_A = 0.45  # beyond the sum of the covalent radii: wide, since bonds of the source alone are used
@@ -56,7 +56,7 @@ def read_smiles(smiles: str) -> Chem.Mol:
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
-        raise InputError(f"--smiles {smiles!r} is no valid SMILES; quote it and check its rings and valences")
+        raise InputError(f"`smiles` {smiles!r} is no valid SMILES; quote it and check its rings and valences")
     return molecule
 
 
@@ -99,7 +99,7 @@ def read_component(path: str | Path) -> Chem.Mol:
             molecule = Chem.RemoveHs(molecule)
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(
-            f"{path}: no usable component definition ({describe_error(error)}); give --smiles or --sdf"
+            f"{path}: no usable component definition ({describe_error(error)}); give `smiles` or `sdf`"
         ) from error
     return molecule
 
@@ -168,7 +168,7 @@ def _match_atoms(residue: Residue, source: Chem.Mol, source_name: str) -> list[i
     """For each atom of the structure its index in ``source``, from the graphs; where there are several, the best."""
     perceived = _perceive_graph(residue)
     matches = np.array(
-        perceived.GetSubstructMatches(_strip(source), uniquify=False, maxMatches=_MAX_MATCHES, useChirality=False)
+        perceived.GetSubstructMatches(_draw(source), uniquify=False, maxMatches=_MAX_MATCHES, useChirality=False)
     )
     if not len(matches):
         raise TopologyMismatchError(
@@ -203,25 +203,18 @@ def _find_unlikely_bonds(residue: Residue, molecule: Chem.Mol) -> list[str]:
 
 def _perceive_graph(residue: Residue) -> Chem.Mol:
     """Atoms and single bonds seen in the coordinates."""
-    molecule = Chem.RWMol()
-    for atom in residue.atoms:
-        molecule.AddAtom(Chem.Atom(atom.element))
-    radii = np.array([gemmi.Element(a.element).covalent_r for a in residue.atoms])
+    elements = [gemmi.Element(a.element) for a in residue.atoms]
+    radii = np.array([element.covalent_r for element in elements])
     xyz = residue.positions
     near = np.linalg.norm(xyz[:, None] - xyz[None], axis=-1) < radii[:, None] + radii[None] + _BOND_TOLERANCE_A
-    for a, b in zip(*np.nonzero(np.triu(near, 1)), strict=True):
-        molecule.AddBond(int(a), int(b), Chem.BondType.SINGLE)
-    return molecule.GetMol()
+    return build_graph(np.array([e.atomic_number for e in elements]), np.argwhere(np.triu(near, 1)))
 
 
-def _strip(source: Chem.Mol) -> Chem.Mol:
+def _draw(source: Chem.Mol) -> Chem.Mol:
     """The same graph with single bonds only."""
-    molecule = Chem.RWMol()
-    for atom in source.GetAtoms():
-        molecule.AddAtom(Chem.Atom(atom.GetSymbol()))
-    for bond in source.GetBonds():
-        molecule.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
-    return molecule.GetMol()
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in source.GetBonds()]
+    numbers = np.array([a.GetAtomicNum() for a in source.GetAtoms()])
+    return build_graph(numbers, np.array(bonds, dtype=np.int64).reshape(-1, 2))
 
 
 def _label_stereo(molecule: Chem.Mol) -> dict[tuple[int, ...], str]:

@@ -91,9 +91,11 @@ def prepare_complex(
     check_writable(folder)
     existing = [name for name in PREPARED_FILES if (folder / name).exists()]
     if existing and not overwrite:
-        raise InputError(f"{folder} already holds {', '.join(existing)}; give --force to replace them or another --out")
+        raise InputError(
+            f"{folder} already holds {', '.join(existing)}; give `overwrite=True` to replace them or another `out`"
+        )
     if smiles is not None and sdf is not None:
-        raise InputError("both --smiles and --sdf: give one source of bond orders")
+        raise InputError("both `smiles` and `sdf`: give one source of bond orders")
     if not 0.0 <= ph <= 14.0:
         raise InputError(f"pH {ph:g} is outside 0 to 14")
     structure = read_structure(source)
@@ -166,7 +168,7 @@ def _read_chemistry(name: str, smiles: str | None, sdf: str | Path | None, fetch
     try:
         return read_component(download_component(name, fetch=fetch)), f"Chemical Component Dictionary {name}"
     except InputError as error:
-        raise InputError(f"bond orders of ligand {name} are unknown: give --smiles or --sdf ({error})") from error
+        raise InputError(f"bond orders of ligand {name} are unknown: give `smiles` or `sdf` ({error})") from error
 
 
 def _choose_platform() -> Platform:
@@ -205,7 +207,7 @@ def _shorten_names(parts: Parts) -> list[str]:
     for chain in dict.fromkeys(r.chain for r in residues if len(r.chain) != 1):
         letter = next(free, None)
         if letter is None:
-            raise InputError("more chains than PDB files can name; keep fewer with --chain")
+            raise InputError("more chains than PDB files can name; keep fewer with `chains`")
         notes.append(f"chain {chain} to {letter}")
         for residue in [r for r in residues if r.chain == chain]:
             residue.chain = letter

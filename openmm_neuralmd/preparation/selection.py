@@ -63,12 +63,12 @@ def select_parts(
         if chains is None and distance <= POCKET_A:
             warnings.append(
                 f"chain {polymer.chain} was left out, {distance:.1f} Å from the ligand and in the models' reach of "
-                f"{POCKET_A:g} Å; if it belongs to the pocket, keep it with --chain"
+                f"{POCKET_A:g} Å; if it belongs to the pocket, keep it with `chains`"
             )
     if not any(p.is_peptide for p in kept):
         where = f"chain {', '.join(chains)}" if chains else f"within {CONTACT_A:g} Å of {chosen}"
         found = ", ".join(p.chain for p in left_out if p.is_peptide) or "none"
-        raise InputError(f"no protein {where} (protein chains: {found}); choose others with --chain")
+        raise InputError(f"no protein {where} (protein chains: {found}); choose others with `chains`")
     groups: dict[str, list[Residue]] = {"waters": [], "kept": [], "removed": [], "elsewhere": []}
     names = {p.chain for p in kept}
     for other in structure.others:
@@ -77,7 +77,7 @@ def select_parts(
     absent = sorted(set(remove) - {r.name for r in groups["removed"]})
     if absent:
         there = ", ".join(sorted({r.name for r in groups["kept"]})) or "none"
-        raise InputError(f"--remove {','.join(absent)}: no such ion or molecule (those kept: {there})")
+        raise InputError(f"`remove` {','.join(absent)}: no such ion or molecule (those kept: {there})")
     record = {
         "chains_kept": [p.chain for p in kept],
         "chains_left_out": [f"{p.chain} ({len(p.residues)} residues)" for p in left_out],
@@ -126,7 +126,7 @@ def _find_ligand(structure: Structure, selection: str, chains: Sequence[str] | N
     if len(found) > 1:
         listing = ", ".join(str(r) for r in found[:12])
         raise InputError(
-            f"ligand {selection!r} found {len(found)} times ({listing}); choose one as NAME:CHAIN:NUMBER or by --chain"
+            f"ligand {selection!r} found {len(found)} times ({listing}); choose one as NAME:CHAIN:NUMBER or by `chains`"
         )
     return found[0]
 

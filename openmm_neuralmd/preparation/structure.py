@@ -98,7 +98,7 @@ def read_structure(path: str | Path) -> Structure:
     path = Path(path)
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {what}; give a PDB or mmCIF file, or --pdb-id")
+        raise InputError(f"{path}: {what}; give a PDB or mmCIF file, or an entry's name (`pdb_id`)")
     try:
         source = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError, IndexError) as error:  # gemmi's; the last of an empty mmCIF file

@@ -95,13 +95,13 @@ def read_record(files: ReferenceFiles) -> dict[str, Any]:
         InputError: If it is absent, damaged, of another engine, or its inputs changed.
     """
     if not files.record.is_file():
-        raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out --resume")
+        raise InputError(f"{files.folder} holds no run to resume ({files.record.name} is missing); leave out `resume`")
     record = read_json(files.record, START_AGAIN)
     texts = ("engine", "complex", "ligand", "force_field", "system_sha256", "start_sha256")
     if not all(isinstance(record.get(name), str) for name in texts):
         raise InputError(f"{files.record}: damaged or not of a reference run; {START_AGAIN}")
     if record["engine"] != files.engine:
-        raise InputError(f"{files.folder}: the run was made with --engine {record['engine']}; resume with the same")
+        raise InputError(f"{files.folder}: the run was made with `engine={record['engine']}`; resume with the same")
     check_sessions(files.record, record)
     try:
         read_protocol(record)

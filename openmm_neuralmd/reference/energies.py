@@ -130,7 +130,7 @@ def require_agreement(comparison: EnergyComparison) -> None:
         raise InputError(
             f"OpenMM and GROMACS disagree in {', '.join(wrong)}: {worst} {comparison.openmm[worst]:.3f} and "
             f"{comparison.gromacs[worst]:.3f} kJ/mol, {comparison.get_tolerance(worst):.3f} allowed; this System is "
-            "not what GROMACS would run, use --engine openmm"
+            "not what GROMACS would run, use `engine=openmm`"
         )
 
 

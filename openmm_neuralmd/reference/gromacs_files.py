@@ -51,18 +51,18 @@ def check_convertible(system: mm.System) -> None:
         if not isinstance(force, _KNOWN_FORCES):
             raise NotImplementedError(
                 f"{type(force).__name__} cannot be passed on to GROMACS: it takes harmonic bonds and angles, periodic "
-                "torsions and nonbonded forces; use --engine openmm"
+                "torsions and nonbonded forces; use `engine=openmm`"
             )
     for kind in _KNOWN_FORCES[:4]:
         if sum(isinstance(f, kind) for f in system.getForces()) > 1:
-            raise NotImplementedError(f"several {kind.__name__} cannot be passed on to GROMACS; use --engine openmm")
+            raise NotImplementedError(f"several {kind.__name__} cannot be passed on to GROMACS; use `engine=openmm`")
     if any(system.isVirtualSite(k) for k in range(system.getNumParticles())):
-        raise NotImplementedError("virtual sites cannot be passed on to GROMACS here; use --engine openmm")
+        raise NotImplementedError("virtual sites cannot be passed on to GROMACS here; use `engine=openmm`")
     nonbonded = get_nonbonded(system)
     if nonbonded.getNonbondedMethod() not in (mm.NonbondedForce.PME, mm.NonbondedForce.NoCutoff):
-        raise NotImplementedError("GROMACS runs here use PME, or no cutoff in vacuum; use --engine openmm")
+        raise NotImplementedError("GROMACS runs here use PME, or no cutoff in vacuum; use `engine=openmm`")
     if nonbonded.getUseSwitchingFunction():
-        raise NotImplementedError("OpenMM's Lennard-Jones switch is not GROMACS'; use --engine openmm")
+        raise NotImplementedError("OpenMM's Lennard-Jones switch is not GROMACS'; use `engine=openmm`")
 
 
 def get_nonbonded(system: mm.System) -> mm.NonbondedForce:
@@ -205,7 +205,7 @@ def choose_vacuum_cutoff(positions: np.ndarray) -> float:
     largest = float(np.linalg.norm(np.ptp(positions, axis=0)))
     if largest > _LONGEST_VACUUM_NM / 1.5:
         raise InputError(
-            f"the complex measures {largest:.1f} nm: too large for a GROMACS run in vacuum; use --solvent tip3p"
+            f"the complex measures {largest:.1f} nm: too large for a GROMACS run in vacuum; use `solvent=tip3p`"
         )
     return 1.5 * largest
 

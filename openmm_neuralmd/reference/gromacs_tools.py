@@ -27,7 +27,7 @@ def find_gromacs() -> str:
         raise InputError("GROMACS needs ParmEd too: pip install 'openmm_neuralmd[gromacs]'") from error
     found = shutil.which("gmx")
     if found is None:
-        raise InputError("gmx is not on PATH: install GROMACS (Debian: apt install gromacs) or choose --engine openmm")
+        raise InputError("gmx is not on PATH: install GROMACS (Debian: apt install gromacs) or choose `engine=openmm`")
     return found
 
 

@@ -6,7 +6,7 @@ from openmm import unit
 from openmm_neuralmd.errors import InputError
 
 IMPLICIT_SOLVENTS = {"obc2": "OBC2", "gbn2": "GBn2"}
-"""What ``--solvent`` calls them, and what papers do."""
+"""What ``solvent`` calls them, and what papers do."""
 IMPLICIT_CUTOFF_NM = 2.0
 """Longer than in a periodic box, where Ewald sums take care of what lies beyond."""
 _OFFSET_NM = 0.009  # between a Born radius and the one its integral begins at
@@ -40,12 +40,12 @@ def check_solvent_options(solvent: str, *, engine: str, padding: float | None, p
     """Check that engine, padding and pressure go with the solvent.
 
     Raises:
-        InputError: Names the option, and what to do.
+        InputError: Names the argument, and what to do.
     """
     if solvent in IMPLICIT_SOLVENTS and engine != "openmm":
         raise InputError(
-            f"--solvent {solvent}: GROMACS has no implicit solvent; use --engine openmm, or --solvent tip3p"
+            f"`solvent={solvent}`: GROMACS has no implicit solvent; use `engine=openmm`, or `solvent=tip3p`"
         )
-    for option, value in (("--padding", padding), ("--pressure", pressure)):
+    for name, value in (("`padding`", padding), ("`pressure_bar`", pressure)):
         if solvent != "tip3p" and value is not None:
-            raise InputError(f"{option} {value:g}: --solvent {solvent} has no box; leave {option} out")
+            raise InputError(f"{name} {value:g}: `solvent={solvent}` has no box; leave {name} out")

@@ -127,7 +127,7 @@ def _find_start(molecules: MolecularSystem, protocol: Protocol, files: Reference
     n_frames = protocol.count_frames(start.step)
     if n_frames > protocol.n_frames:
         raise InputError(
-            f"--time {protocol.time_ps:g}: the run in {files.folder} is {n_frames * protocol.interval_ps:g} ps long "
+            f"`time_ps` {protocol.time_ps:g}: the run in {files.folder} is {n_frames * protocol.interval_ps:g} ps long "
             "already"
         )
     if n_frames > 0:

@@ -85,4 +85,4 @@ def _call(home: Path, command: str, folder: Path) -> None:
     product = folder / options[options.index("-o") + 1]
     if done.returncode != 0 or not product.is_file():
         last = " ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
-        raise InputError(f"{program} failed for {folder / 'lig.sdf'}: {last}; give --ligand-parameters")
+        raise InputError(f"{program} failed for {folder / 'lig.sdf'}: {last}; give `ligand_parameters`")

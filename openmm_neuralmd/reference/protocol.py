@@ -60,28 +60,25 @@ class Protocol:
         if not is_count(self.seed):
             raise InputError(f"seed is {describe(self.seed)}; give a whole number")
         check_flag("is_periodic", self.is_periodic)
-        for name, option in (
-            ("time_ps", "--time"),
-            ("interval_ps", "--interval"),
-            ("temperature_k", "--temperature"),
-            ("timestep_ps", "--timestep"),
-        ):
+        for name in ("time_ps", "interval_ps", "temperature_k", "timestep_ps"):
             if not 0.0 < getattr(self, name) < 1e12:
-                raise InputError(f"{option} {getattr(self, name):g}: give a number above 0")
+                raise InputError(f"`{name}` {getattr(self, name):g}: give a number above 0")
         if not 0.0 <= self.equilibration_ps < 1e12:
-            raise InputError(f"--equilibration {self.equilibration_ps:g}: give 0 ps or more")
+            raise InputError(f"`equilibration_ps` {self.equilibration_ps:g}: give 0 ps or more")
         if not -1e6 < self.pressure_bar < 1e6:
-            raise InputError(f"--pressure {self.pressure_bar:g}: give a pressure in bar")
+            raise InputError(f"`pressure_bar` {self.pressure_bar:g}: give a pressure in bar")
         if not 0 <= self.seed < 2**31 - 1:
-            raise InputError(f"--seed {self.seed}: give a whole number from 0 to 2147483646")
+            raise InputError(f"`seed` {self.seed}: give a whole number from 0 to 2147483646")
         if self.timestep_ps > 0.005:
-            raise InputError(f"--timestep {1000 * self.timestep_ps:g} fs: bonds are lost above 5; give 4 or less")
+            raise InputError(
+                f"`timestep_ps`: {1000 * self.timestep_ps:g} fs, and bonds are lost above 5; give 4 fs or less"
+            )
         if self.interval_ps < self.timestep_ps or _is_uneven(self.interval_ps, self.timestep_ps):
             timestep = f"{1000 * self.timestep_ps:g} fs"
-            raise InputError(f"--interval {self.interval_ps:g} ps is not a whole number of timesteps of {timestep}")
+            raise InputError(f"`interval_ps` {self.interval_ps:g} ps is not a whole number of timesteps of {timestep}")
         if self.time_ps < self.interval_ps or _is_uneven(self.time_ps, self.interval_ps):
             raise InputError(
-                f"--time {self.time_ps:g} ps is not a whole number of intervals of {self.interval_ps:g} ps"
+                f"`time_ps` {self.time_ps:g} ps is not a whole number of intervals of {self.interval_ps:g} ps"
             )
 
     @property

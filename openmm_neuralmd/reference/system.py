@@ -48,8 +48,8 @@ SALT_MOLAR = 0.15  # that of blood
 PADDING_NM = 1.0  # of water around the complex: more than the cutoff, so that it does not meet its image
 _HEAVY_HYDROGEN_DA = 2.5  # hydrogens at least this heavy allow timesteps of 4 fs
 PARAMETERS_ADVICE = (
-    "give --ligand-parameters FILE.xml, an OpenMM force field file with the ligand's residue (docs/reference.md says "
-    "how to make one with antechamber), or install acpype, with which it is made from ligand.sdf or --sdf"
+    "give `ligand_parameters=FILE.xml`, an OpenMM force field file with the ligand's residue (docs/reference.md says "
+    "how to make one with antechamber), or install acpype, with which it is made from ligand.sdf or `sdf`"
 )
 
 
@@ -170,9 +170,9 @@ def build_system(
         InputError: If files are missing or unreadable, hold code, or the force field does not know a residue.
     """
     if solvent not in SOLVENTS:
-        raise InputError(f"--solvent {solvent}: choose one of {', '.join(SOLVENTS)}")
+        raise InputError(f"`solvent={solvent}`: choose one of {', '.join(SOLVENTS)}")
     if not 0.0 <= padding < 100.0:
-        raise InputError(f"--padding {padding:g}: give 0 nm or more")
+        raise InputError(f"`padding` {padding:g}: give 0 nm or more")
     complex_ = _load(source, ligand, sdf)
     if source is None and ligand_parameters is None:
         with resources.as_file(resources.files("openmm_neuralmd") / "assets" / "4g3e" / "ligand_gaff2.xml") as path:
@@ -239,7 +239,7 @@ def create_system(force_field: ForceField, topology: Topology, solvent: str) -> 
             hydrogenMass=HYDROGEN_MASS_DA * unit.dalton,
         )
     except ValueError as error:  # GBn2 is tabulated for radii of 0.1 to 0.2 nm: no silicon
-        raise InputError(f"--solvent {solvent} does not go with this complex: {describe_error(error)}") from error
+        raise InputError(f"`solvent={solvent}` does not go with this complex: {describe_error(error)}") from error
     if solvent == "obc2":
         replace_by_native_force(system)
     return system
@@ -282,13 +282,13 @@ _OWN_COUPLING = (
 def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None) -> Complex:
     if source is None:
         if ligand or sdf:
-            raise InputError("--ligand and --sdf belong to a COMPLEX; give one, or neither for the bundled 4G3E")
+            raise InputError("`ligand` and `sdf` belong to a `complex_file`; give one, or neither for the bundled 4G3E")
         return load_bundled_complex()
     check_source(source)
     if ligand is None and sdf is None and is_prepared(source):
         return _load_prepared(source)
     if ligand is None:
-        raise InputError(f"{source}: which residue is the ligand? say --ligand NAME or NAME:CHAIN:NUMBER")
+        raise InputError(f"{source}: which residue is the ligand? say `ligand=NAME` or NAME:CHAIN:NUMBER")
     return load_complex(source, ligand, sdf=sdf)
 
 
@@ -319,7 +319,7 @@ def _check_residues(force_field: ForceField, topology: Topology, ligand: str) ->
         )
     raise InputError(
         f"the force field does not know {names}: hydrogens or atoms are missing, or it is another molecule; run "
-        "`neuralmd prepare` (with --remove for molecules to leave out), or give --system and --top"
+        "`neuralmd prepare` (with `remove` for molecules to leave out), or give `system` and `top`"
     )
 
 
@@ -348,7 +348,7 @@ def _find_ligand(topology: Topology, ligand: str | None, top: Path) -> str:
     if ligand is not None and ligand.split(":")[0] in {r.name for r in topology.residues()}:
         return ligand.split(":")[0]
     found = ", ".join(names) or "none that could be"
-    raise InputError(f"{top}: which residue is the ligand? say --ligand NAME; there is {found}")
+    raise InputError(f"{top}: which residue is the ligand? say `ligand=NAME`; there is {found}")
 
 
 def _format_pdb(topology: Topology, positions: np.ndarray) -> str:

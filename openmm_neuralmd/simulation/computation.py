@@ -170,6 +170,11 @@ class LigandComputation:
         """Whose positions it takes: the ligand's heavy atoms, then CA atoms that show where the protein stands."""
         return list(self._settings["particles"])
 
+    @property
+    def n_atoms(self) -> int:
+        """Heavy atoms of the ligand, the first of ``particles``: those that move."""
+        return len(self._masses)
+
     def get_step_settings(self, force_group: int, *, drift_group: int | None, is_held: bool) -> StepSettings:
         """What an integrator must know, with what depends on the System."""
         return StepSettings(force_group=force_group, drift_group=drift_group, is_held=is_held, **self._settings["step"])

@@ -181,17 +181,36 @@ def read_step_settings(system: mm.System) -> StepSettings:
     Raises:
         InputError: If the System holds no NeuralMDForce, one whose model has no file, or another force of its name.
     """
-    forces = {f.getName(): f for f in system.getForces()}
-    force, drift = forces.get(FORCE_NAME), forces.get(DRIFT_NAME)
-    if force is None:
-        raise InputError("the System holds no NeuralMDForce: add one with force.add_to(system)")
-    content = ElementTree.fromstring(mm.XmlSerializer.serialize(force)).get("function", "")
-    computation = _read_computation(bytes.fromhex(content))
+    computation, force_group = read_computation(system), find_force(system, FORCE_NAME).getForceGroup()
     # add_to leaves no constraint; with one, GPU platforms would not bear what a held System's program does
     masses = [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
     is_held = 0.0 in masses and system.getNumConstraints() == 0
-    drift_group = None if drift is None else drift.getForceGroup()
-    return computation.get_step_settings(force.getForceGroup(), drift_group=drift_group, is_held=is_held)
+    drift_groups = [f.getForceGroup() for f in system.getForces() if f.getName() == DRIFT_NAME]
+    drift_group = drift_groups[-1] if drift_groups else None
+    return computation.get_step_settings(force_group, drift_group=drift_group, is_held=is_held)
+
+
+def find_force(system: mm.System, name: str) -> mm.Force:
+    """The System's force of this name, the last if there are several.
+
+    Raises:
+        InputError: If there is none.
+    """
+    found = {f.getName(): f for f in system.getForces()}.get(name)
+    if found is None:
+        raise InputError("the System holds no NeuralMDForce: add one with force.add_to(system)")
+    return found
+
+
+def read_computation(system: mm.System) -> LigandComputation:
+    """What the NeuralMDForce in a System evaluates, made anew from what is saved with it.
+
+    Raises:
+        InputError: If the System holds no NeuralMDForce, or another force of its name.
+    """
+    force = find_force(system, FORCE_NAME)
+    content = ElementTree.fromstring(mm.XmlSerializer.serialize(force)).get("function", "")
+    return _read_computation(bytes.fromhex(content))
 
 
 class _ComputationReader(pickle.Unpickler):

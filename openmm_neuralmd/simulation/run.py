@@ -337,7 +337,7 @@ def _find_start(
         if n_snapshots < start.snapshot:
             raise InputError(
                 f"n_snapshots is {n_snapshots}, the run in {files.folder} has {start.snapshot} already: give more to "
-                "go on (--snapshots)"
+                "go on"
             )
         if integrator.by_snapshots and start.snapshot > 0:
             _keep(files, force, integrator, start)

@@ -107,4 +107,4 @@ def _is_row(row: Any, first: Any) -> bool:
 
 
 def _damaged(path: Path, reason: str) -> InputError:
-    return InputError(f"{path}: damaged checkpoint ({reason}); start afresh (--force)")
+    return InputError(f"{path}: damaged checkpoint ({reason}); start afresh (`resume=False`)")

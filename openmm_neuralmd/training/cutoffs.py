@@ -23,14 +23,14 @@ def check_cutoffs(complexes: Sequence[Complex], *, ligand: float | None, pocket:
     """
     pairs = [pdist(c.ligand.positions).min() for c in complexes]
     contacts = [cdist(c.protein.backbone[:, 1], c.ligand.positions).min() for c in complexes]
-    for option, cutoff, shortest, what in (
-        ("--ligand-cutoff", ligand, pairs, "two ligand atoms"),
-        ("--pocket-cutoff", pocket, contacts, "a ligand atom and a CA atom"),
+    for name, cutoff, shortest, what in (
+        ("`ligand_cutoff`", ligand, pairs, "two ligand atoms"),
+        ("`pocket_cutoff`", pocket, contacts, "a ligand atom and a CA atom"),
     ):
         worst = int(np.argmax(shortest))
         needed = float(np.ceil(10 * ANGSTROM_PER_NM * shortest[worst])) / 10
         if cutoff is not None and cutoff < needed:
             raise InputError(
-                f"{option} {cutoff:g} A: no {what} of {complexes[worst].source or complexes[worst].ligand.name} are so "
+                f"{name} {cutoff:g} A: no {what} of {complexes[worst].source or complexes[worst].ligand.name} are so "
                 f"close, and the model would see nothing; give {needed:g} A or more"
             )

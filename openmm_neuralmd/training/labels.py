@@ -11,19 +11,21 @@ the heavy atom and its hydrogens together as one rigid group; what its hydrogens
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 
-from openmm_neuralmd.analysis.energetics import plan_energies
-from openmm_neuralmd.analysis.observation import observe
-from openmm_neuralmd.data.windows import Split
+from openmm_neuralmd.analysis.energetics import EnergyPlan, plan_energies
+from openmm_neuralmd.data.trajectories import LigandTrajectory, extract_snapshots
+from openmm_neuralmd.data.windows import Split, split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.force_field.energies import ForceFieldModel, SnapshotEnergies
-from openmm_neuralmd.io.trajectories import open_trajectory
+from openmm_neuralmd.io.kept import FrameKeeper, KeptFrames
+from openmm_neuralmd.io.placement import PlacedFrames
+from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
 from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
@@ -87,21 +89,59 @@ def compute_labels(
         TopologyMismatchError: If the force field is for another ligand or protein.
     """
     file = open_trajectory(path, top, interval=frame_interval)
-    site = complex_.site
-    plan = plan_energies(model, site, [file])
+    plan = _plan(model, complex_, file)
+    frames = PlacedFrames(file, complex_.site, superpose_on=superpose_on, whole_protein=True)
+    keeper = FrameKeeper(frames.selection.locate(plan.atoms[0]), MAX_LABELS)
+    for chunk in frames:
+        keeper.look(chunk)
+    return _ask(plan, keeper.finish(), stop)
+
+
+def load_labelled_trajectory(
+    model: ForceFieldModel,
+    path: str | Path,
+    top: str | Path | None,
+    complex_: Complex,
+    *,
+    split: float,
+    frame_interval: float | None = None,
+    superpose_on: str = "pocket",
+) -> tuple[LigandTrajectory, ForceFieldLabels]:
+    """Snapshots and labels of a trajectory that is read once.
+
+    Args:
+        model, path, top, complex_, frame_interval, superpose_on: As of ``compute_labels``.
+        split: Part in time that is not for the test; the rest gets no labels.
+
+    Raises:
+        InputError, TopologyMismatchError: As in ``compute_labels`` and ``load_ligand_trajectory``.
+    """
+    complex_.site.choose_anchors(superpose_on)
+    file = open_trajectory(path, top, interval=frame_interval)
+    plan = _plan(model, complex_, file)
+    trajectory = extract_snapshots(file, complex_, superpose_on=superpose_on, keep=plan.atoms[0], max_kept=MAX_LABELS)
+    assert trajectory.kept is not None  # atoms were asked for
+    labels = _ask(plan, trajectory.kept, split_in_time(len(trajectory.snapshots), split=split).test)
+    return replace(trajectory, kept=None), labels
+
+
+def _plan(model: ForceFieldModel, complex_: Complex, file: TrajectoryFile) -> EnergyPlan:
+    plan = plan_energies(model, complex_.site, [file])
     if not plan.residues:
         raise InputError(
             f"{file.path}: forces of a force field need the whole complex, side chains and hydrogens included; give "
             "such a trajectory, or train without a force field"
         )
-    kept = observe(file, site, superpose_on=superpose_on, keep=np.sort(plan.atoms[0]), max_kept=MAX_LABELS).kept
-    assert kept is not None  # atoms were asked for
-    order = np.argsort(np.argsort(plan.atoms[0]))
+    return plan
+
+
+def _ask(plan: EnergyPlan, kept: KeptFrames, stop: int) -> ForceFieldLabels:
+    """Labels of kept frames before ``stop``, whose atoms are those of the plan in its order."""
     used = kept.frames < stop
     function = cast(SnapshotEnergies, plan.function)
     place = np.cumsum(function.is_heavy) - 1  # each heavy atom is followed by its hydrogens
     positions, forces, energies = [], [], []
-    for xyz in kept.positions[used][:, order].astype(np.float64):
+    for xyz in kept.positions[used].astype(np.float64):
         ligand, protein = np.split(xyz, [plan.n_ligand])
         energy, atomic = function.compute_forces(ligand, protein)
         grouped = np.zeros((place[-1] + 1, 3))

@@ -198,7 +198,7 @@ class Trainer:
         if not self.checkpoint_path.is_file():
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
         saved = read_checkpoint(self.checkpoint_path)
-        afresh = "repeat it or start afresh (--force)"
+        afresh = "repeat it or start afresh (`resume=False`)"
         if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind.name:
             raise InputError(f"{self.checkpoint_path} was made with other settings; {afresh}")
         if saved["windows"] != self.ends:
@@ -209,7 +209,7 @@ class Trainer:
             if saved["identity"].get(name) != value:
                 raise InputError(f"{self.checkpoint_path} was made with another {name}; {afresh}")
         if saved["device"] != self.device.type:
-            raise InputError(f"{self.checkpoint_path} was made on {saved['device']}: give --device {saved['device']}")
+            raise InputError(f"{self.checkpoint_path} was made on {saved['device']}: give `device={saved['device']}`")
         if saved["torch"] != torch.__version__:
             _log.warning(
                 "note: the training was begun with torch %s, now it is %s: what follows may differ in the last digits "
@@ -224,7 +224,7 @@ class Trainer:
             self.generator.set_state(saved["generator"])
         except Exception as error:  # torch raises whatever the difference led to
             raise InputError(
-                f"{self.checkpoint_path}: damaged checkpoint ({describe_error(error)}); start afresh (--force)"
+                f"{self.checkpoint_path}: damaged checkpoint ({describe_error(error)}); start afresh (`resume=False`)"
             ) from error
         self.step, self.best, self.history = saved["step"], saved["best"], saved["history"]
 

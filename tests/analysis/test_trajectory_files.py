@@ -57,7 +57,7 @@ def test_openmm_dcd_carries_its_interval(bundled_run: Path, capfd: pytest.Captur
 
 def test_interval_of_mdtraj_dcd_is_asked_for(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
     path = write(replica, tmp_path / "a.dcd")
-    with pytest.raises(InputError, match="--interval"):
+    with pytest.raises(InputError, match="`interval`"):
         open_trajectory(path, POCKET)
     assert open_trajectory(path, POCKET, interval=80.0).interval == 80.0
 
@@ -65,7 +65,7 @@ def test_interval_of_mdtraj_dcd_is_asked_for(replica: mdtraj.Trajectory, tmp_pat
 def test_hdf5_is_its_own_topology(replica: mdtraj.Trajectory, tmp_path: Path) -> None:
     file = open_trajectory(write(replica, tmp_path / "a.h5"))
     assert file.topology.n_atoms == replica.n_atoms
-    with pytest.raises(InputError, match="--top"):
+    with pytest.raises(InputError, match="`top`"):
         open_trajectory(get_bundled_path("r1_pocket.xtc"))
 
 

@@ -348,7 +348,7 @@ class TestBadInput:
 
     def test_unknown_interval(self, write: Write, tiny: Complex) -> None:
         path = write(".dcd")
-        with pytest.raises(InputError, match="--interval"):
+        with pytest.raises(InputError, match="`interval`"):
             load_ligand_trajectory(path, path.parent / "top.pdb", tiny)
 
     @pytest.mark.parametrize("content", [b"", b"not a trajectory"])

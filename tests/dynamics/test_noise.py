@@ -21,6 +21,13 @@ def test_words_do_not_depend_on_the_batch_or_on_how_many_follow() -> None:
     assert torch.equal(together[2:3, :40], draw_words(SEEDS[2:3], 5, 40))
 
 
+@pytest.mark.parametrize("n", [1, 2, 203])
+def test_normals_are_those_of_the_words(n: int) -> None:
+    """On the CPU NumPy transforms the words, elsewhere torch: to the rounding of logarithm and cosine the same."""
+    expected = make_normals(compute_words(SEEDS, 7, n + n % 2))[:, :n]
+    torch.testing.assert_close(draw_normals(SEEDS, 7, n), expected, rtol=1e-13, atol=1e-13)
+
+
 def test_normals_depend_on_seed_and_step_only() -> None:
     first = draw_normals([3], 5, 100)
     assert torch.equal(first, draw_normals([1, 3], 5, 100)[1:])

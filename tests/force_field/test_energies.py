@@ -179,7 +179,7 @@ def test_files(tmp_path: Path, pdb: app.PDBFile, parts: tuple[np.ndarray, np.nda
         load_system_model(path, COMPLEX)
     with pytest.raises(InputError, match="no such file"):
         load_system_model(tmp_path / "nowhere.xml", COMPLEX)
-    with pytest.raises(InputError, match="--ligand-parameters"):
+    with pytest.raises(InputError, match="`ligand_parameters`"):
         load_force_field_model(["amber14-all.xml"], COMPLEX)
     with pytest.raises(InputError, match="PDB or PDBx"):
         load_force_field_model(FORCE_FIELD, tmp_path / "a.gro")

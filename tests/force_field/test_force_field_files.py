@@ -58,7 +58,7 @@ def make_system(force_field: app.ForceField) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_files_that_hold_code_are_refused(ran: Path, way: str) -> None:
     path = write(ran.with_name("evil.xml"), ATOM_TYPES, make_code(ran)[way])
-    with pytest.raises(InputError, match=r"evil\.xml: .*" + ".*".join(way.split()) + ".*--allow-scripts"):
+    with pytest.raises(InputError, match=r"evil\.xml: .*" + ".*".join(way.split()) + ".*`allow_scripts=True`"):
         load_openmm_force_field([path])
     assert not ran.exists()
     make_system(load_openmm_force_field([path], allow_scripts=True))
@@ -138,7 +138,7 @@ def test_a_user_s_file_may_include_openmm_s(ran: Path) -> None:
 @pytest.mark.parametrize("name", ["amber14-all.xml", "charmm36.xml", "amber14/protein.ff14SB.xml"])
 def test_a_file_here_is_not_openmm_s_own_because_of_its_name(ran: Path, name: str) -> None:
     write(ran.parent / name, *make_code(ran).values())
-    with pytest.raises(InputError, match=rf"{name}.*--allow-scripts"):
+    with pytest.raises(InputError, match=rf"{name}.*`allow_scripts=True`"):
         load_openmm_force_field([name])
     assert find_own_file(name).is_relative_to(Path(app.__file__).parent)
     load_openmm_force_field([find_own_file("amber14-all.xml")])  # whose parts are not looked for here

@@ -92,7 +92,7 @@ def nest(text: str) -> str:
 )
 def test_types_that_run_or_load_code_are_refused(tmp_path: Path, kind: str, hide: Callable[[str], str]) -> None:
     (tmp_path / "system.xml").write_text(hide(put_force(kind)))
-    with pytest.raises(InputError, match=rf"system\.xml: holds a {kind}.*--system"):
+    with pytest.raises(InputError, match=rf"system\.xml: holds a {kind}.*`system`"):
         read_system(tmp_path / "system.xml")
 
 

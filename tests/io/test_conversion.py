@@ -13,7 +13,8 @@ import pytest
 from openmm_neuralmd.errors import InputError, StorageError
 from openmm_neuralmd.io import conversion
 from openmm_neuralmd.io.conversion import write_copies
-from openmm_neuralmd.io.directory import COPY_FORMATS, RunFiles
+from openmm_neuralmd.io.copy_format import list_copy_formats
+from openmm_neuralmd.io.directory import RunFiles
 from openmm_neuralmd.io.hdf5_trajectories import HDF5Reader
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.run import simulate
@@ -32,7 +33,7 @@ def read(files: RunFiles, name: str) -> mdtraj.Trajectory:
     return mdtraj.load(str(files.get_copy(name)), top=str(files.topology))
 
 
-@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("name", list_copy_formats())
 def test_copies_hold_the_frames_of_the_dcd(
     name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +43,7 @@ def test_copies_hold_the_frames_of_the_dcd(
     found = read(files, name)
     np.testing.assert_allclose(found.xyz, expected.xyz, rtol=0, atol=6e-4 if name == "xtc" else 1e-6)
     np.testing.assert_allclose(found.time, 80.0 * np.arange(1, 8))
-    assert not any(files.get_copy(other).exists() for other in COPY_FORMATS if other != name)
+    assert not any(files.get_copy(other).exists() for other in list_copy_formats() if other != name)
     if name != "h5":
         universe = MDAnalysis.Universe(str(files.topology), str(files.get_copy(name)))
         assert universe.trajectory.dt == pytest.approx(80.0)
@@ -68,7 +69,7 @@ def test_an_interrupted_run_has_its_copy(tiny_complex: Complex, model: ModelDoub
     assert read(RunFiles(tmp_path), "nc").n_frames == 2
 
 
-@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("name", list_copy_formats())
 def test_copies_of_equal_runs_are_equal(
     name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +87,7 @@ def test_copies_of_equal_runs_are_equal(
         assert word not in first
 
 
-@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("name", list_copy_formats())
 def test_hdf5_and_the_rest_hold_no_time_of_the_system(
     name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path
 ) -> None:
@@ -98,7 +99,7 @@ def test_hdf5_and_the_rest_hold_no_time_of_the_system(
     assert files.get_copy(name).read_bytes() == first
 
 
-@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("name", list_copy_formats())
 @pytest.mark.parametrize("missing", [1, 10, 5000])
 def test_a_file_that_may_not_grow(
     name: str, missing: int, tiny_complex: Complex, model: ModelDouble, tmp_path: Path
@@ -120,7 +121,7 @@ def test_a_file_that_may_not_grow(
     assert len(list(tmp_path.iterdir())) == len(files.list_existing())
 
 
-@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("name", list_copy_formats())
 @pytest.mark.parametrize("damage", ["cut", "zeros"])
 def test_a_copy_that_lacks_frames_takes_no_place(
     name: str, damage: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +147,7 @@ def test_unknown_format(tiny_complex: Complex, model: ModelDouble, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", COPY_FORMATS)
+@pytest.mark.parametrize("name", list_copy_formats())
 def test_names_need_not_be_ascii(name: str, tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     files = simulate(tiny_complex, model, tmp_path / "Müller", n_snapshots=3, formats=[name])
     plain = simulate(tiny_complex, model, tmp_path / "plain", n_snapshots=3, formats=[name])

@@ -75,7 +75,7 @@ class TestGro:
     def test_without_hydrogens_orders_stay_unknown(self, write: Write) -> None:
         found = load_structure(write(make_complex(hydrogens=False)), "LIG")
         assert found.ligand.bond_orders is None
-        assert "give --sdf" in found.notes[-1]
+        assert "give `sdf`" in found.notes[-1]
 
     def test_what_the_box_cut_is_whole(self, write: Write) -> None:
         tiny = make_complex()

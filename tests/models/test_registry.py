@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from importlib.metadata import EntryPoint
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models import registry
 from openmm_neuralmd.models.kinds.kind import Kind
 from openmm_neuralmd.models.registry import get_kind, list_kinds
-from tests.helpers import ROOT
+from tests.helpers import ROOT, pretend_plugins
 
 OWN = {"denoising", "gnn", "ode", "sde", "verlet"}
 
@@ -24,26 +24,10 @@ KIND = OtherKind()
 NO_KIND = "a text"
 
 
-class _Package:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 @pytest.fixture
-def offer(monkeypatch: pytest.MonkeyPatch):
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretends that packages are installed: (package, kind, object) each."""
-
-    def pretend(*offers: tuple[str, str, str]) -> None:
-        points = []
-        for package, name, value in offers:
-            point = EntryPoint(name, value, registry.GROUP)
-            vars(point).update(dist=_Package(package))
-            points.append(point)
-        monkeypatch.setattr(registry, "entry_points", lambda **_: points)
-        registry._find_others.cache_clear()
-
-    yield pretend
-    registry._find_others.cache_clear()
+    return lambda *offers: pretend_plugins(monkeypatch, registry.OTHERS, *offers)
 
 
 def test_own_kinds_say_who_they_are() -> None:
@@ -66,7 +50,7 @@ def test_kind_of_another_package(offer) -> None:
     [
         ("nowhere.at_all:KIND", "package its-package cannot be imported"),
         (f"{__name__}:MISSING", "package its-package cannot be imported"),
-        (f"{__name__}:NO_KIND", "package its-package is str, not a Kind"),
+        (f"{__name__}:NO_KIND", "package its-package is str: its entry point must name an object of .*Kind"),
     ],
 )
 def test_broken_package_is_named_and_harms_no_other(offer, value: str, message: str) -> None:
@@ -98,6 +82,7 @@ def test_name_taken_twice_is_refused(offer, caplog) -> None:
         get_kind("other")
     offer(("third", "sde", f"{__name__}:KIND"))
     assert get_kind("sde").label == "NeuralMD SDE"
+    assert list_kinds().count("sde") == 1
     assert "package third: its kind 'sde' has the name of one of openmm_neuralmd" in caplog.text
 
 

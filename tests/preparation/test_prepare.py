@@ -356,7 +356,7 @@ class TestBadInput:
         path = write_entry()
         before = prepare(path).folder / "complex.pdb"
         content = before.read_bytes()
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="overwrite=True"):
             prepare(path, remove=["ZN"])
         assert before.read_bytes() == content
         assert prepare(path, remove=["ZN"], overwrite=True).protocol["molecules_removed"] == ["ZN:B:902"]
@@ -428,7 +428,7 @@ class TestDownload:
 
         monkeypatch.setattr("openmm_neuralmd.preparation.download.urlopen", refuse)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        with pytest.raises(InputError, match=r"give --smiles or --sdf .*Network is unreachable"):
+        with pytest.raises(InputError, match=r"give `smiles` or `sdf` .*Network is unreachable"):
             prepare(write_entry(), smiles=None)
 
     def test_component_gives_bond_orders(self, write_entry: WriteEntry, tmp_path: Path, monkeypatch) -> None:

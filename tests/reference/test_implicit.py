@@ -71,7 +71,7 @@ def test_element_beyond_the_tables_of_gbn2() -> None:
         topology.addAtom(name, Element.getBySymbol(symbol), residue) for name, symbol in (("SI", "Si"), ("H", "H"))
     ]
     topology.addBond(*atoms)
-    with pytest.raises(InputError, match="--solvent gbn2 does not go with this complex"):
+    with pytest.raises(InputError, match="`solvent=gbn2` does not go with this complex"):
         create_system(ForceField(io.StringIO(SILANE)), topology, "gbn2")
 
 

@@ -94,7 +94,7 @@ def test_changed_system(run: Start) -> None:
 
 def test_run_of_the_other_engine(run: Start) -> None:
     files = run()
-    with pytest.raises(InputError, match="made with --engine openmm"):
+    with pytest.raises(InputError, match="made with `engine=openmm`"):
         read_record(ReferenceFiles(files.folder, engine="gromacs"))
 
 

@@ -40,16 +40,16 @@ def test_equilibration_can_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"time_ps": 0.0}, "--time 0"),
-        ({"time_ps": float("nan")}, "--time nan"),
+        ({"time_ps": 0.0}, "`time_ps` 0"),
+        ({"time_ps": float("nan")}, "`time_ps` nan"),
         ({"time_ps": 95.0}, "whole number of intervals"),
         ({"interval_ps": 0.005}, "whole number of timesteps"),
         ({"interval_ps": 200.0}, "whole number of intervals"),
-        ({"equilibration_ps": -1.0}, "--equilibration -1"),
-        ({"temperature_k": -300.0}, "--temperature -300"),
-        ({"pressure_bar": float("inf")}, "--pressure inf"),
-        ({"timestep_ps": 0.01}, "--timestep 10 fs"),
-        ({"seed": -1}, "--seed -1"),
+        ({"equilibration_ps": -1.0}, "`equilibration_ps` -1"),
+        ({"temperature_k": -300.0}, "`temperature_k` -300"),
+        ({"pressure_bar": float("inf")}, "`pressure_bar` inf"),
+        ({"timestep_ps": 0.01}, "`timestep_ps`: 10 fs"),
+        ({"seed": -1}, "`seed` -1"),
     ],
 )
 def test_impossible_settings(change: dict[str, float], message: str) -> None:

@@ -64,7 +64,7 @@ def test_light_hydrogens_get_the_short_timestep(vacuum: MolecularSystem) -> None
 
 def test_ligand_without_parameters(pocket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openmm_neuralmd.reference.system.find_ambertools", lambda: None)
-    with pytest.raises(InputError, match=r"no parameters for ligand 0WC: give --ligand-parameters FILE\.xml.*antecha"):
+    with pytest.raises(InputError, match=r"no parameters for ligand 0WC: give `ligand_parameters=FILE\.xml`.*antecha"):
         build_system(pocket, ligand=LIGAND)
 
 
@@ -167,7 +167,7 @@ def test_parameters_that_hold_code_need_leave(pocket: Path, parameters: Path, ta
     code = f"<{tag}>open('{tmp_path / 'ran'}', 'w').close()</{tag}></ForceField>"
     path = tmp_path / "ligand.xml"
     path.write_text(parameters.read_text().replace("</ForceField>", code))
-    with pytest.raises(InputError, match=rf"ligand\.xml: holds <{tag}>.*--allow-scripts"):
+    with pytest.raises(InputError, match=rf"ligand\.xml: holds <{tag}>.*`allow_scripts=True`"):
         build_system(pocket, ligand=LIGAND, ligand_parameters=path, solvent="none")
     assert not (tmp_path / "ran").exists()
     build_system(pocket, ligand=LIGAND, ligand_parameters=path, solvent="none", allow_scripts=True)

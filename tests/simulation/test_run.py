@@ -146,7 +146,7 @@ def test_damage_beyond_repair_is_reported(name: str, tiny_complex: Complex, mode
     files = simulate(tiny_complex, model, tmp_path, n_snapshots=4)
     path: Path = getattr(files, name)
     path.write_bytes(path.read_bytes()[: 300 if name == "trajectory" else 60])
-    with pytest.raises(InputError, match=rf"{path.name}.*damaged.*--force"):
+    with pytest.raises(InputError, match=rf"{path.name}.*damaged.*`overwrite=True`"):
         simulate(tiny_complex, model, tmp_path, n_snapshots=6, resume=True)
 
 
@@ -230,7 +230,7 @@ def test_a_handler_of_the_program_stays(tiny_complex: Complex, model: ModelDoubl
 def test_a_run_is_not_overwritten_by_mistake(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     files = simulate(tiny_complex, model, tmp_path, n_snapshots=2)
     before = read_bytes(files)
-    with pytest.raises(InputError, match="--resume to go on, --force to replace"):
+    with pytest.raises(InputError, match="`resume=True` to go on, `overwrite=True` to replace"):
         simulate(tiny_complex, model, tmp_path, n_snapshots=3)
     assert read_bytes(files) == before
 

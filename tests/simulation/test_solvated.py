@@ -38,7 +38,8 @@ def test_motion_remover_is_named(solvated: Complex) -> None:
         NeuralMDForce(solvated, make_double(solvated)).add_to(read_system())
 
 
-def test_only_the_ligand_moves_and_the_force_field_stays(solvated: Complex) -> None:
+@pytest.mark.parametrize("attach", [False, True])
+def test_only_the_ligand_moves_and_the_force_field_stays(solvated: Complex, attach: bool) -> None:
     system = read_system()
     system.removeForce(3)
     before = [mm.XmlSerializer.serialize(f) for f in system.getForces()]
@@ -55,6 +56,8 @@ def test_only_the_ligand_moves_and_the_force_field_stays(solvated: Complex) -> N
     model.n_evaluations = 0
     assert np.isfinite(compute_physical_energy(context)._value)
     assert model.n_evaluations == 0
+    if attach:
+        integrator.attach(context)
     integrator.step(20)
     found = context.getState(positions=True).getPositions(asNumpy=True)._value
     ligand = solvated.ligand.atom_indices

@@ -91,7 +91,7 @@ def test_another_training_is_refused_and_nothing_is_changed(
     changed = options.pop("trajectory", lambda t: t)(trajectory)
     complex_ = options.pop("bundled", lambda c: c)(bundled)
     before = read_folder(out.parent)
-    with pytest.raises(InputError, match=rf"checkpoint\.pt was made with ({told}).*--force"):
+    with pytest.raises(InputError, match=rf"checkpoint\.pt was made with ({told}).*resume=False"):
         train(complex_, changed, out, resume=True, **options)
     assert read_folder(out.parent) == before
 
@@ -151,7 +151,7 @@ def test_odd_checkpoints(name: str, out: Path, bundled: Complex, trajectory: Lig
     ODD[name](path)
     before = read_folder(out.parent)
     with pytest.raises(
-        InputError, match=r"checkpoint\.pt.*(damaged checkpoint \(.+\)|was made with).*--force"
+        InputError, match=r"checkpoint\.pt.*(damaged checkpoint \(.+\)|was made with).*resume=False"
     ) as caught:
         train(bundled, trajectory, out, resume=True)
     assert "\n" not in str(caught.value)

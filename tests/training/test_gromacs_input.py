@@ -50,7 +50,7 @@ def test_training_and_evaluation(suffix, top, note, frames, tmp_path, capsys):
     assert note in printed
     assert all(line.startswith("note: ") for line in printed.splitlines())
     noted = load_model(out).metadata["training"]["complexes"][0]["notes"]
-    assert printed.splitlines()[: len(noted)] == [f"note: {n}" for n in noted]
+    assert printed.splitlines()[: len(noted)] == [f"note: {n}".replace("`sdf`", "--sdf") for n in noted]
     words = ["--trajectory", md, *files, "--samples", "2", "--seeds", "0", "--out", str(tmp_path / "e")]
     assert main(["evaluate", str(out), *words]) == 0
     if suffix == ".h5":

@@ -12,17 +12,18 @@ from scipy.spatial.transform import Rotation
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import main
 from openmm_neuralmd.data.entries import Entry
-from openmm_neuralmd.data.trajectories import LigandTrajectory
+from openmm_neuralmd.data.trajectories import LigandTrajectory, load_ligand_trajectory
 from openmm_neuralmd.data.windows import Split
 from openmm_neuralmd.dynamics.ensembles import run_ensemble
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.evaluation.predictors import make_model_predictors
 from openmm_neuralmd.force_field.energies import ForceFieldModel, load_force_field_model
+from openmm_neuralmd.io.trajectories import TrajectoryFile
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network, get_kind
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
-from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels, split_labels
+from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels, load_labelled_trajectory, split_labels
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import SHARED
@@ -222,3 +223,22 @@ def test_command_with_the_system_that_md_ran(tmp_path, capsys) -> None:
     assert main(["train", *map(str, whole + options)]) == 0
     assert "force field: 28 frames, forces of 947 kJ/mol/nm" in capsys.readouterr().out
     assert load_model(tmp_path / "m.pt").metadata["training"]["force_field"]["parameters"] == "solvated_system.xml.gz"
+
+
+def test_a_trajectory_is_read_once(model, holo, bundled, tmp_path, monkeypatch) -> None:
+    """Snapshots and labels of one pass are those of two."""
+    frames = np.repeat(holo.xyz, 10, axis=0)
+    frames[:, bundled.ligand.atom_indices] += np.random.default_rng(3).normal(scale=0.004, size=(10, 27, 3))
+    expected = label(model, frames, holo, bundled, tmp_path, stop=8)
+    path = tmp_path / "frames.dcd"
+    alone = load_ligand_trajectory(path, COMPLEX, bundled, frame_interval=80.0)
+    passes = []
+    iterate = TrajectoryFile.iterate
+    monkeypatch.setattr(TrajectoryFile, "iterate", lambda *given: passes.append(given) or iterate(*given))
+    trajectory, labels = load_labelled_trajectory(model, path, COMPLEX, bundled, split=0.8, frame_interval=80.0)
+    assert len(passes) == 1
+    np.testing.assert_allclose(trajectory.snapshots, alone.snapshots, atol=1e-6)
+    assert dataclasses.replace(trajectory, snapshots=alone.snapshots) == alone
+    assert labels.frames.tolist() == list(range(8))
+    np.testing.assert_array_equal(labels.forces, expected.forces)
+    np.testing.assert_array_equal(labels.positions, expected.positions)

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torchsde import BaseBrownian, sdeint
 
 from openmm_neuralmd.dynamics.equation import Dynamics
 
@@ -25,6 +24,8 @@ def integrate_sde(
         increments: Standard normals, (n_steps, n_replicas, n_noise).
         method: torchsde's "euler" (Euler-Maruyama, Ito) or "heun" (Stratonovich).
     """
+    from torchsde import sdeint  # here: with what it imports it takes 25 MB, which few runs need
+
     state = torch.cat([positions.flatten(1), velocities.flatten(1)], dim=1)
     times = positions.new_tensor([0.0, timestep * len(increments)])
     brownian = _GivenIncrements(increments, timestep)
@@ -57,13 +58,12 @@ class _FirstOrderSystem:
         )
 
 
-class _GivenIncrements(BaseBrownian):
-    """W(t + h) - W(t) = sqrt(h) xi on the grid of steps."""
+class _GivenIncrements:
+    """W(t + h) - W(t) = sqrt(h) xi on the grid of steps; has what torchsde asks of a ``BaseBrownian``."""
 
     levy_area_approximation = "none"
 
     def __init__(self, increments: Tensor, timestep: float) -> None:
-        super().__init__()
         self.increments, self.timestep = increments, timestep
 
     def __call__(self, ta: Tensor, tb: Tensor | None = None, return_U: bool = False, return_A: bool = False) -> Tensor:  # noqa: ARG002

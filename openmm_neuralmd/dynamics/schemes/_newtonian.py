@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from openmm_neuralmd.dynamics.equation import Dynamics
 
@@ -19,6 +18,7 @@ def integrate_ode(
         increments: Empty, (n_steps, n_replicas, 0); gives the number of steps.
         method: torchdiffeq's "euler", "midpoint" or "rk4" (the 3/8 rule).
     """
+    from torchdiffeq import odeint  # here: with what it imports it takes 25 MB, which few runs need
 
     def compute_slope(_: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         x, v = state

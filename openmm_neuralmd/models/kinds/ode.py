@@ -15,7 +15,7 @@ class OdeKind(ForceKind):
 
     name = "ode"
     label = "NeuralMD ODE"
-    summary = "Newton's equation with friction; the same path for every seed"
+    summary = "Newton's equation with friction, the same path for every seed"
 
     def compute_loss(
         self,

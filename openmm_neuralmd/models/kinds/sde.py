@@ -19,7 +19,7 @@ class SdeKind(ForceKind):
 
     name = "sde"
     label = "NeuralMD SDE"
-    summary = "Langevin's equation with collective noise; another path for every seed"
+    summary = "Langevin's equation with collective noise, another path for every seed"
     is_random = True
 
     def compute_loss(

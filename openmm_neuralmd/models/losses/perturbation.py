@@ -36,12 +36,19 @@ def perturb(positions: Tensor, graph: LigandGraph, generator: torch.Generator, s
     strength = scale * torch.rand(n, generator=generator, dtype=positions.dtype, device=positions.device)
     moved = positions
     for k in range(len(graph.torsion_axes)):
-        start, end = moved[:, graph.torsion_axes[k, :1]], moved[:, graph.torsion_axes[k, 1:]]
-        axis = torch.nn.functional.normalize(end - start, dim=-1)
-        turned = rotate(moved, axis, draw(1)[:, 0] * TORSION, end)
-        moved = torch.where(graph.torsion_sides[k][:, None] > 0, turned, moved)
-    spin = draw(3) * ROTATION
-    angle = spin.norm(dim=-1)
-    axis = torch.nn.functional.normalize(spin, dim=-1).unsqueeze(1)
-    moved = rotate(moved, axis, angle, moved.mean(1, keepdim=True))
+        moved = _turn_side(moved, graph.torsion_axes[k], graph.torsion_sides[k], draw(1)[:, 0] * TORSION)
+    moved = _turn_whole(moved, draw(3) * ROTATION)
     return moved + draw(1, 3) * TRANSLATION + draw(n_atoms, 3) * FREE
+
+
+def _turn_side(positions: Tensor, bond: Tensor, side: Tensor, angles: Tensor) -> Tensor:
+    """One side of a bond, (n_atoms,), turned about it by angles [rad], (n,)."""
+    start, end = positions[:, bond[:1]], positions[:, bond[1:]]
+    axis = torch.nn.functional.normalize(end - start, dim=-1)
+    return torch.where(side[:, None] > 0, rotate(positions, axis, angles, end), positions)
+
+
+def _turn_whole(positions: Tensor, spin: Tensor) -> Tensor:
+    """All atoms turned about the centroid by rotation vectors [rad], (n, 3)."""
+    axis = torch.nn.functional.normalize(spin, dim=-1).unsqueeze(1)
+    return rotate(positions, axis, spin.norm(dim=-1), positions.mean(1, keepdim=True))

@@ -1,38 +1,44 @@
-"""``neuralmd train``: arguments in, a model file out."""
+"""``neuralmd train``: a model file out of MD trajectories."""
 
 import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
+from functools import cache
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.cli.options import (
+    add_data_options,
+    add_force_field_options,
+    add_quiet_option,
+    add_threads_option,
+    is_force_field_named,
+    read_data,
+    read_force_field,
+    refuse_force_field_numbers,
+)
+from openmm_neuralmd.cli.parsing import name_arguments, refuse_unused
+from openmm_neuralmd.cli.progress import ProgressBar
+from openmm_neuralmd.cli.values import interval, real, seed, whole
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
-from openmm_neuralmd.data.windows import split_in_time
+from openmm_neuralmd.data.sources import BUNDLED_COMPLEX
+from openmm_neuralmd.data.trajectories import ReadTrajectory, load_ligand_trajectory
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.files import check_plain_file, check_writable
+from openmm_neuralmd.force_field.energies import ForceFieldModel
 from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
-from openmm_neuralmd.models.registry import get_kind, list_kinds
-from openmm_neuralmd.options import interval, number, refuse_unused, seed, threads, whole
-from openmm_neuralmd.simulation.force_field_options import (
-    FORCE_FIELD_NUMBERS,
-    add_force_field_options,
-    load_force_field,
-)
+from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
-from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, compute_labels
+from openmm_neuralmd.training.force_field import LabellingReader, describe_labels
+from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels
 from openmm_neuralmd.training.loop import TrainingSettings
-from openmm_neuralmd.training.options import add_data_options, load_data
+from openmm_neuralmd.training.target import check_target
 from openmm_neuralmd.training.train import train_model
 
-_AFTER_CHECKS_S = 1e-6  # the bar appears with its first step, so errors before it stand alone
 _OF_SOME_KINDS = ("displacement", "rollout", "velocity_mapping", "velocity_refinement")
 """Options that a kind may know or not, see ``Kind.options``."""
 _OF_NETWORK = {"hidden": "--hidden", "n_layers": "--layers", "n_radial": "--radial"} | {
@@ -41,7 +47,7 @@ _OF_NETWORK = {"hidden": "--hidden", "n_layers": "--layers", "n_radial": "--radi
 """Arguments of networks and their options."""
 
 
-def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``neuralmd train``."""
     defaults = TrainingSettings()
     parser.add_argument(
@@ -51,17 +57,26 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-file", metavar="LIST.txt", help="complexes in MISATO's file that choose the checkpoint"
     )
-    parser.add_argument("--kind", choices=sorted(list_kinds()), default="sde", help="default: %(default)s")
-    parser.add_argument("--lag", **interval(), default=80.0, metavar="PS", help="snapshot interval (default: 80 ps)")
+    parser.add_argument(
+        "--kind", choices=sorted(list_kinds()), default="sde", help=f"default: %(default)s; {_escape(describe_kinds())}"
+    )
+    parser.add_argument(
+        "--lag",
+        dest="snapshot_interval",
+        **interval(),
+        default=80.0,
+        metavar="PS",
+        help="snapshot interval (default: 80 ps)",
+    )
     parser.add_argument("--seed", **seed(), default=defaults.seed)
     parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
     parser.add_argument("--batch-size", **whole(), default=defaults.batch_size, help="default: %(default)s")
     parser.add_argument(
-        "--learning-rate", **number(above=0.0), default=defaults.learning_rate, help="default: %(default)s"
+        "--learning-rate", **real(above=0.0), default=defaults.learning_rate, help="default: %(default)s"
     )
     parser.add_argument(
         "--displacement",
-        **number(least=0.0),
+        **real(least=0.0),
         default=defaults.displacement,
         help="strength of displaced inputs, which keep rollouts in place (default: %(default)s)",
     )
@@ -72,15 +87,33 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="snapshots predicted from each start; grows from 1 in the first half (default: %(default)s)",
     )
-    default = DEFAULT_BACKBONE
-    parser.add_argument("--hidden", **whole(), default=default["hidden"], help="channels (default: %(default)s)")
-    parser.add_argument("--layers", **whole(), default=default["n_layers"], help="default: %(default)s")
-    parser.add_argument("--radial", **whole(), default=default["n_radial"], help="radial functions (%(default)s)")
+    _add_network_options(parser)
+    group = parser.add_argument_group(
+        "force field", "for --kind verlet on trajectories of the whole complex: its forces and energies are learned too"
+    )
+    add_force_field_options(group, "TOP")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add_threads_option(parser)
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
+    parser.add_argument("--force", dest="overwrite", action="store_true", help="replace an existing OUT")
+    add_quiet_option(parser)
+    parser.add_argument("--out", required=True, metavar="M.pt", help="model file to write")
+    name_arguments(parser, structure="--system-top", **{"resume=False": "--force"})
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    for option, name, told in (
+        ("hidden", "hidden", "channels (default: %(default)s)"),
+        ("layers", "n_layers", "default: %(default)s"),
+        ("radial", "n_radial", "radial functions (%(default)s)"),
+    ):
+        default = DEFAULT_BACKBONE[name]
+        parser.add_argument(f"--{option}", dest=name, **whole(), default=default, metavar=option.upper(), help=told)
     for part, what in (("ligand", "ligand atoms"), ("pocket", "a ligand atom and CA atoms")):
         parser.add_argument(
             f"--{part}-cutoff",
-            **number(above=0.0),
-            default=default[f"{part}_cutoff"],
+            **real(above=0.0),
+            default=DEFAULT_BACKBONE[f"{part}_cutoff"],
             metavar="A",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
         )
@@ -88,49 +121,26 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--velocity-refinement", action="store_true", help="refine velocities by a second ligand network (ode, sde)"
     )
-    group = parser.add_argument_group(
-        "force field", "for --kind verlet on trajectories of the whole complex: its forces and energies are learned too"
-    )
-    add_force_field_options(group, "TOP")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", **threads(), metavar="N", help="CPU threads")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside OUT")
-    parser.add_argument("--force", action="store_true", help="replace an existing OUT")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.add_argument("--out", required=True, metavar="M.pt", help="model file to write")
 
 
-def run_train(args: argparse.Namespace) -> None:
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")  # argparse formats help
+
+
+def run(args: argparse.Namespace) -> None:
     """Train and write ``args.out``; the losses go to ``metrics.csv`` in the folder beside it."""
     with use_threads(args.threads):
         _train(args)
 
 
 def _train(args: argparse.Namespace) -> None:
-    out = Path(args.out)
-    check_plain_file(out, "--out")
-    if out.exists() and not (args.force or args.resume):
-        raise InputError(f"{out} exists; give --force to replace it, --resume to continue, or another --out")
-    if args.resume and args.force:
-        raise InputError("--resume and --force exclude each other: one goes on, the other starts again")
-    checkpoint = out.with_suffix(".training") / "checkpoint.pt"
-    if checkpoint.exists() and not (args.force or args.resume):
-        raise InputError(
-            f"{checkpoint} is of a training that was begun; give --resume to continue it, --force to start again, or "
-            "another --out"
-        )
-    check_writable(out.parent)
+    check_target(args.out, resume=args.resume, overwrite=args.overwrite)
     config = _read_config(args)
-    settings = TrainingSettings(
-        iterations=args.iterations,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        displacement=args.displacement,
-        rollout=args.rollout,
-        seed=args.seed,
-    )
+    names = ("iterations", "batch_size", "learning_rate", "displacement", "rollout", "seed")
+    settings = TrainingSettings(**{name: getattr(args, name) for name in names})
     device = select_device(args.device)
-    data = load_data(args, args.trajectories, part="training")
+    read, labels = _choose_reader(args)
+    data = read_data(args, args.trajectories, part="training", read=read)
     entries, held_out = data.parts.get("training", []), data.parts.get("validation", [])
     if not entries:
         raise InputError(f"{args.complexes}: no complex is marked as training")
@@ -142,19 +152,19 @@ def _train(args: argparse.Namespace) -> None:
         pocket=config.get("pocket_cutoff"),
     )
     _report_data(entries, held_out)
-    labels = _label(args, entries)
-    shown = {"disable": args.quiet, "delay": _AFTER_CHECKS_S}
-    with tqdm(total=settings.iterations, unit="step", file=sys.stderr, **shown) as bar:
+    if labels:
+        print(f"force field: {describe_labels(labels)}")
+    with closing(ProgressBar("step", is_quiet=args.quiet)) as bar:
 
         def report(step: int, row: dict[str, float]) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix(train=f"{row['training_loss']:.4f}", validation=f"{row['validation_loss']:.4f}")
+            losses = f"train={row['training_loss']:.4f}, validation={row['validation_loss']:.4f}"
+            bar.show(step, settings.iterations, text=losses)
 
         result = train_model(
             entries,
-            out,
+            args.out,
             kind=args.kind,
-            snapshot_interval=args.lag,
+            snapshot_interval=args.snapshot_interval,
             held_out=held_out,
             skipped=data.skipped,
             split=args.split,
@@ -166,7 +176,7 @@ def _train(args: argparse.Namespace) -> None:
             command=shlex.join(["neuralmd", *sys.argv[1:]]),
             report=report,
         )
-    print(f"{out}: best validation loss {result.best_loss:.4f} at step {result.best_step}")
+    print(f"{args.out}: best validation loss {result.best_loss:.4f} at step {result.best_step}")
 
 
 def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
@@ -182,41 +192,31 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
         print("\n".join([f"leakage: {known}", *(f"  {leak}" for leak in leaks)]))
 
 
-def _label(args: argparse.Namespace, entries: Sequence[Entry]) -> list[ForceFieldLabels]:
-    """Forces and energies of the force field that the options name, for each trajectory; none if they name none."""
-    if not (args.system or args.forcefield or args.ligand_parameters or args.system_top or args.allow_scripts):
-        refuse_unused(args, FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
-        return []
+def _choose_reader(args: argparse.Namespace) -> tuple[ReadTrajectory, Sequence[ForceFieldLabels]]:
+    """What reads trajectories, and where it leaves the labels of a force field, if the options name one."""
+    if not is_force_field_named(args):
+        refuse_force_field_numbers(args)
+        return load_ligand_trajectory, []
     if FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories:
         learning = " or ".join(name for name in list_kinds() if FORCE_FIELD in get_kind(name).labels)
         raise InputError(
             f"a force field (--system, --forcefield) is for --kind {learning} with trajectories of one complex"
         )
-    complex_, trajectories = entries[0]
-    model = load_force_field(
-        args,
-        ligand=complex_.ligand.name,
-        structure=args.top and Path(args.top),
-        find_parameters=lambda: [get_bundled_path("ligand_gaff2.xml")] if args.complex_file == "bundled" else [],
-    )
-    if model is None:
-        return []
-    labels = [
-        compute_labels(
-            model,
-            path,
-            args.top,
-            complex_,
-            stop=split_in_time(len(trajectory.snapshots), split=args.split).test,
-            frame_interval=args.interval,
-            superpose_on=args.superpose or "pocket",
+
+    @cache
+    def find_model(ligand: str) -> ForceFieldModel | None:
+        return read_force_field(
+            args,
+            ligand=ligand,
+            default_structure=args.top,
+            find_parameters=lambda: (
+                [get_bundled_path("ligand_gaff2.xml")] if args.complex_file == BUNDLED_COMPLEX else []
+            ),
+            max_steps=1,
         )
-        for path, trajectory in zip(args.trajectories, trajectories, strict=True)
-    ]
-    size = float(np.sqrt(np.mean(np.concatenate([each.forces for each in labels]) ** 2)))
-    n_frames = sum(len(each.frames) for each in labels)
-    print(f"force field: {n_frames} frames, forces of {size:.0f} kJ/mol/nm (root mean square of a component)")
-    return labels
+
+    reader = LabellingReader(find_model, split=args.split)
+    return reader, reader.labels
 
 
 def _read_config(args: argparse.Namespace) -> dict[str, Any]:
@@ -230,12 +230,6 @@ def _read_config(args: argparse.Namespace) -> dict[str, Any]:
     refuse_unused(
         args, [option for name, option in _OF_NETWORK.items() if name not in entries], f"with --kind {kind.name}"
     )
-    given = {
-        "hidden": args.hidden,
-        "n_layers": args.layers,
-        "n_radial": args.radial,
-        "ligand_cutoff": args.ligand_cutoff,
-        "pocket_cutoff": args.pocket_cutoff,
-    }
+    given = {name: getattr(args, name) for name in _OF_NETWORK}
     switched = {name: True for name in ("velocity_mapping", "velocity_refinement") if getattr(args, name)}
     return {name: value for name, value in given.items() if name in entries} | switched

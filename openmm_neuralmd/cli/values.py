@@ -1,4 +1,4 @@
-"""Arguments of the command line, checked when they are read: numbers, seeds, options without effect.
+"""Values on the command line, checked when they are read: numbers, seeds and names.
 
 The functions of the package check their own arguments and name those; here each message names the option as typed.
 """
@@ -6,7 +6,6 @@ The functions of the package check their own arguments and name those; here each
 import argparse
 import math
 import re
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from openmm_neuralmd.errors import InputError
 LARGEST_COUNT = 2**31 - 1
 """What file headers and libraries written in C count with."""
 LARGEST_SEED = 2**64 - 1
+"""Half of the key of a counter-based generator, see ``dynamics.noise``."""
 """Half of the key of a counter-based generator, see ``dynamics.noise``."""
 LONGEST_PS = 1e9
 """A millisecond; no trajectory is as long."""
@@ -87,7 +87,7 @@ def threads() -> dict[str, Any]:
     return whole(most=MOST_THREADS)
 
 
-def number(
+def real(
     *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, advice: str = ""
 ) -> dict[str, Any]:
     """For ``add_argument``: a finite number of this range; ``advice`` says it in other words."""
@@ -96,7 +96,7 @@ def number(
 
 def interval() -> dict[str, Any]:
     """For ``add_argument``: a time between frames or snapshots [ps]."""
-    return number(above=0.0, most=LONGEST_PS)
+    return real(above=0.0, most=LONGEST_PS)
 
 
 def seed(*, most: int = LARGEST_SEED) -> dict[str, Any]:
@@ -131,47 +131,3 @@ def read_names(option: str, text: str) -> list[str]:
     if not all(names):
         raise InputError(f"{option} {text!r}: a name is empty; give names with commas between, such as A,B")
     return names
-
-
-def note_given(parser: argparse.ArgumentParser, words: Sequence[str], args: argparse.Namespace) -> None:
-    """Keep in ``args.given`` which options were typed, to tell them from their defaults."""
-    typed = {word.partition("=")[0] for word in words if word.startswith("-")}
-    args.given = frozenset(getattr(args, "given", ())) | (typed & set(parser._option_string_actions))
-
-
-def list_given(args: argparse.Namespace, *options: str) -> list[str]:
-    """Those of some options that were typed."""
-    return [option for option in options if option in getattr(args, "given", ())]
-
-
-def refuse_unused(args: argparse.Namespace, options: Sequence[str], where: str) -> None:
-    """Refuse options that would be ignored.
-
-    Args:
-        args: Parsed arguments.
-        options: What has no effect in this call.
-        where: Why, such as "without --reference".
-
-    Raises:
-        InputError: If one of them was typed.
-    """
-    given = list_given(args, *options)
-    if given:
-        one = len(given) == 1
-        raise InputError(f"{', '.join(given)}: no effect {where}; leave {'it' if one else 'them'} out")
-
-
-def refuse_twice(option: str, values: Sequence[Any], counts_as: str = "") -> None:
-    """Refuse a value that is given more than once.
-
-    Args:
-        option: Where, for the message.
-        values: All that were given.
-        counts_as: Why that matters.
-
-    Raises:
-        InputError: If one is there again.
-    """
-    again = [value for k, value in enumerate(values) if value in values[:k]]
-    if again:
-        raise InputError(f"{option} {again[0]} is given twice{counts_as and ', ' + counts_as}; give it once")

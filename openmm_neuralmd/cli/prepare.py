@@ -1,10 +1,12 @@
-"""``neuralmd prepare``: arguments in, a folder that ``neuralmd simulate`` runs out."""
+"""``neuralmd prepare``: a folder that ``neuralmd simulate`` runs, out of a deposited structure."""
 
 import argparse
 import json
 import shlex
 
-from openmm_neuralmd.options import number, read_names, whole
+from openmm_neuralmd.cli.options import add_ligand_option
+from openmm_neuralmd.cli.parsing import translate
+from openmm_neuralmd.cli.values import read_names, real, whole
 from openmm_neuralmd.preparation.download import download_entry
 from openmm_neuralmd.preparation.prepare import DEFAULT_MAX_GAP, Preparation, prepare_complex
 
@@ -23,18 +25,20 @@ _CHANGES = {
 }
 
 
-def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``neuralmd prepare``."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("structure", nargs="?", metavar="PDB", help="PDB or mmCIF file, as deposited or otherwise")
+    source.add_argument("source", nargs="?", metavar="PDB", help="PDB or mmCIF file, as deposited or otherwise")
     source.add_argument("--pdb-id", metavar="ID", help="download this entry of the PDB (kept in ~/.cache)")
-    parser.add_argument("--ligand", required=True, metavar="RES", help="residue name, NAME:CHAIN or NAME:CHAIN:NUMBER")
-    parser.add_argument("--chain", metavar="A,B", help="protein chains to keep (default: within 5 Å of the ligand)")
+    add_ligand_option(parser, required=True)
+    parser.add_argument(
+        "--chain", dest="chains", metavar="A,B", help="protein chains to keep (default: within 5 Å of the ligand)"
+    )
     chemistry = parser.add_mutually_exclusive_group()
     chemistry.add_argument("--smiles", help="the ligand's bond orders and protonation")
     chemistry.add_argument("--sdf", help="the same from an SDF file (default: Chemical Component Dictionary, online)")
     parser.add_argument(
-        "--ph", **number(least=0.0, most=14.0), default=7.0, help="for the protein's hydrogens (default: %(default)s)"
+        "--ph", **real(least=0.0, most=14.0), default=7.0, help="for the protein's hydrogens (default: %(default)s)"
     )
     parser.add_argument(
         "--max-gap",
@@ -44,26 +48,26 @@ def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
         help="build gaps of up to N residues, cap longer ones (default: %(default)s)",
     )
     parser.add_argument("--remove", metavar="SO4,GOL", help="ions and molecules to leave out (default: keep, rigid)")
-    parser.add_argument("--force", action="store_true", help="replace a prepared complex in DIR")
+    parser.add_argument("--force", dest="overwrite", action="store_true", help="replace a prepared complex in DIR")
     parser.add_argument("--json", action="store_true", help="print the protocol as JSON")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
 
 
-def run_prepare(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Prepare and say what was changed; the full protocol is in ``prepare.json``."""
     preparation = prepare_complex(
-        download_entry(args.pdb_id) if args.pdb_id else args.structure,
+        download_entry(args.pdb_id) if args.pdb_id else args.source,
         args.ligand,
         args.out,
-        chains=read_names("--chain", args.chain) if args.chain else None,
+        chains=read_names("--chain", args.chains) if args.chains else None,
         smiles=args.smiles,
         sdf=args.sdf,
         ph=args.ph,
         max_gap=args.max_gap,
         remove=read_names("--remove", args.remove) if args.remove else (),
-        overwrite=args.force,
+        overwrite=args.overwrite,
     )
-    print(json.dumps(preparation.protocol, indent=2) if args.json else _format(preparation))
+    print(json.dumps(preparation.protocol, indent=2) if args.json else translate(_format(preparation), args.names))
 
 
 def _format(preparation: Preparation) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import mdtraj
@@ -84,7 +86,7 @@ def test_copies_in_other_formats(words, tmp_path, capsys) -> None:
     assert "trajectory.xtc" in capsys.readouterr().out
     run = tmp_path / "run"
     assert mdtraj.load(str(run / "trajectory.xtc"), top=str(run / "topology.pdb")).time.tolist() == [80.0, 160.0, 240.0]
-    expect_error(capsys, [*words, "--force", "--format", "trr"], "unknown trajectory format 'trr'", "xtc, nc, h5")
+    expect_error(capsys, [*words, "--force", "--format", "trr"], "unknown trajectory format 'trr'", "h5, nc, xtc")
 
 
 def test_a_second_run_needs_a_word(words, capsys) -> None:
@@ -215,7 +217,7 @@ def test_interrupt(words, monkeypatch, capsys) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("openmm_neuralmd.simulation.command.simulate", interrupt)
+    monkeypatch.setattr("openmm_neuralmd.cli.simulate.simulate", interrupt)
     assert main(words) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -299,3 +301,20 @@ def test_every_command_has_help(command, capsys) -> None:
         build_parser(command).parse_args([command, "--help"])
     assert caught.value.code == 0
     assert "usage: neuralmd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["import openmm_neuralmd", "from openmm_neuralmd.cli import main; main(['--help'])", "import openmm_neuralmd.cli"],
+)
+def test_what_is_slow_to_import_waits_until_it_is_needed(call: str) -> None:
+    ask = f"import sys\ntry:\n    {call}\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert loaded.isdisjoint({"torch", "openmm", "mdtraj", "numpy", "scipy", "rdkit", "matplotlib", "tqdm"})
+    assert "openmm_neuralmd" in loaded
+
+
+def test_it_runs_as_a_module() -> None:
+    words = [sys.executable, "-m", "openmm_neuralmd.cli", "--version"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.startswith("neuralmd ")
