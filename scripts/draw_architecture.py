@@ -33,6 +33,7 @@ PURPOSES = {
     "force_field": "energies, subsystems",
     "models": "networks, model files",
     "analysis": "trajectories judged",
+    "testing": "the contract of kinds",
     "io": "files of all kinds",
     "dynamics": "steps, noise, projection",
     "molecule": "complex, graph, shape",
