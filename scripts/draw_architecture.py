@@ -42,8 +42,8 @@ PURPOSES = {
 
 # of the drawing [pixels], but for the letters of a line
 MARGIN = 24
-BOX_WIDTH, BOX_HEIGHT, PASS_WIDTH, GAP = 200, 70, 16, 22
-LEVEL_HEIGHT, LINE_HEIGHT, LINE_LETTERS = 118, 14, 33
+BOX_WIDTH, BOX_HEIGHT, PASS_WIDTH, GAP = 200, 82, 16, 22
+LEVEL_HEIGHT, LINE_HEIGHT, LINE_LETTERS = 128, 14, 33
 STYLE = """
 text { font-family: 'DejaVu Sans', Verdana, sans-serif; fill: #2b2d42; text-anchor: middle }
 .name { font-size: 15px; font-weight: bold }
