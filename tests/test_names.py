@@ -8,7 +8,11 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 _OF_COMMANDS = "what every module of a command offers"
-ALLOWED = {"add_arguments": _OF_COMMANDS, "run": _OF_COMMANDS}
+_REGISTERED = "what the registry looks for in each of its files"
+ALLOWED = {
+    **dict.fromkeys(("add_arguments", "run"), _OF_COMMANDS),
+    **dict.fromkeys(("KIND", "SCHEME", "FORMAT"), _REGISTERED),
+}
 """Names that two modules may define, and why."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openmm_neuralmd.cli.parsing import name_arguments, refuse_unused, translate
 from openmm_neuralmd.cli.progress import ProgressBar
-from openmm_neuralmd.cli.values import interval, number, threads
+from openmm_neuralmd.cli.values import interval, real, threads
 
 if TYPE_CHECKING:  # what takes long to import is imported where it is needed, so that help is quick
     from openmm_neuralmd.data.sources import Data
@@ -95,7 +95,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     add_superpose_option(parser, "pocket; all for MISATO")
     parser.add_argument(
-        "--split", **number(above=0.0, most=1.0), default=0.8, help="training part in time (default: %(default)s)"
+        "--split", **real(above=0.0, most=1.0), default=0.8, help="training part in time (default: %(default)s)"
     )
     parser.add_argument(
         "--complexes",
@@ -174,7 +174,7 @@ def add_force_field_options(group: argparse._ArgumentGroup, default_structure: s
     )
     group.add_argument(
         "--dielectric",
-        **number(least=1.0, advice="a relative permittivity of at least 1"),
+        **real(least=1.0, advice="a relative permittivity of at least 1"),
         default=4.0,
         help="relative permittivity of Coulomb energies (default: %(default)s)",
     )
@@ -217,8 +217,17 @@ def read_force_field(
             dielectric=args.dielectric,
             max_steps=max_steps,
         )
-    refuse_unused(args, _FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
+    refuse_force_field_numbers(args)
     return None
+
+
+def refuse_force_field_numbers(args: argparse.Namespace) -> None:
+    """Refuse options that do nothing where no force field is named.
+
+    Raises:
+        InputError: If one of them was typed.
+    """
+    refuse_unused(args, _FORCE_FIELD_NUMBERS, "without a force field (--forcefield or --system)")
 
 
 def add_scripts_option(group: argparse._ActionsContainer) -> None:

@@ -6,7 +6,7 @@ import shlex
 
 from openmm_neuralmd.cli.options import add_ligand_option
 from openmm_neuralmd.cli.parsing import translate
-from openmm_neuralmd.cli.values import number, read_names, whole
+from openmm_neuralmd.cli.values import read_names, real, whole
 from openmm_neuralmd.preparation.download import download_entry
 from openmm_neuralmd.preparation.prepare import DEFAULT_MAX_GAP, Preparation, prepare_complex
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chemistry.add_argument("--smiles", help="the ligand's bond orders and protonation")
     chemistry.add_argument("--sdf", help="the same from an SDF file (default: Chemical Component Dictionary, online)")
     parser.add_argument(
-        "--ph", **number(least=0.0, most=14.0), default=7.0, help="for the protein's hydrogens (default: %(default)s)"
+        "--ph", **real(least=0.0, most=14.0), default=7.0, help="for the protein's hydrogens (default: %(default)s)"
     )
     parser.add_argument(
         "--max-gap",

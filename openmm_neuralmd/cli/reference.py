@@ -15,7 +15,7 @@ from openmm_neuralmd.cli.options import (
 )
 from openmm_neuralmd.cli.parsing import name_arguments, refuse_unused
 from openmm_neuralmd.cli.progress import ProgressBar
-from openmm_neuralmd.cli.values import number, seed
+from openmm_neuralmd.cli.values import real, seed
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.reference.directory import read_protocol
 from openmm_neuralmd.reference.energies import require_agreement
@@ -34,17 +34,17 @@ from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS
 
 _LONGEST_PS, _HOTTEST_K = 1e12, 1e4  # a second, and more than any force field is for
 _SETTINGS = (
-    ("time", "time_ps", number(above=0.0, most=_LONGEST_PS), "PS", "production, of the whole run when resuming"),
-    ("interval", "interval_ps", number(above=0.0, most=_LONGEST_PS), "PS", "between frames"),
+    ("time", "time_ps", real(above=0.0, most=_LONGEST_PS), "PS", "production, of the whole run when resuming"),
+    ("interval", "interval_ps", real(above=0.0, most=_LONGEST_PS), "PS", "between frames"),
     (
         "equilibration",
         "equilibration_ps",
-        number(least=0.0, most=_LONGEST_PS),
+        real(least=0.0, most=_LONGEST_PS),
         "PS",
         "heating and equilibration before production",
     ),
-    ("temperature", "temperature_k", number(above=0.0, most=_HOTTEST_K), "K", "of the thermostat"),
-    ("pressure", "pressure_bar", number(least=-1e6, most=1e6), "BAR", "of the barostat"),
+    ("temperature", "temperature_k", real(above=0.0, most=_HOTTEST_K), "K", "of the thermostat"),
+    ("pressure", "pressure_bar", real(least=-1e6, most=1e6), "BAR", "of the barostat"),
     ("seed", "seed", seed(most=2**31 - 2), "N", "of velocities, noise and ions"),
 )
 _OF_RUNS = (*(f"--{option}" for option, *_ in _SETTINGS if option != "seed"), "--timestep", "--platform", "--engine")
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="obc2 (faster on CPUs), gbn2: implicit, OpenMM only; none: vacuum, for tests only (default: tip3p)",
     )
     parser.add_argument(
-        "--padding", **number(least=0.0, most=100.0), metavar="NM", help=f"of the box (default: {PADDING_NM:g})"
+        "--padding", **real(least=0.0, most=100.0), metavar="NM", help=f"of the box (default: {PADDING_NM:g})"
     )
     parser.add_argument("--system", metavar="XML", help="ready OpenMM System, solvated (.xml or .xml.gz)")
     parser.add_argument("--top", metavar="PDB", help="structure of --system (.pdb, .cif, .gz)")
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timestep",
         dest="timestep_fs",
-        **number(above=0.0),
+        **real(above=0.0),
         metavar="FS",
         help="default: 4 where hydrogens are heavy, else 2",
     )

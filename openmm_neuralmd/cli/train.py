@@ -17,10 +17,11 @@ from openmm_neuralmd.cli.options import (
     is_force_field_named,
     read_data,
     read_force_field,
+    refuse_force_field_numbers,
 )
 from openmm_neuralmd.cli.parsing import name_arguments, refuse_unused
 from openmm_neuralmd.cli.progress import ProgressBar
-from openmm_neuralmd.cli.values import interval, number, seed, whole
+from openmm_neuralmd.cli.values import interval, real, seed, whole
 from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.data.leakage import find_split_leaks
 from openmm_neuralmd.data.sources import BUNDLED_COMPLEX
@@ -33,7 +34,7 @@ from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.force_field import LabellingReader, describe_labels
-from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels
+from openmm_neuralmd.training.labels import LABELS_OF_FORCE_FIELD, ForceFieldLabels
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.target import check_target
 from openmm_neuralmd.training.train import train_model
@@ -71,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", **whole(), default=defaults.iterations, help="default: %(default)s")
     parser.add_argument("--batch-size", **whole(), default=defaults.batch_size, help="default: %(default)s")
     parser.add_argument(
-        "--learning-rate", **number(above=0.0), default=defaults.learning_rate, help="default: %(default)s"
+        "--learning-rate", **real(above=0.0), default=defaults.learning_rate, help="default: %(default)s"
     )
     parser.add_argument(
         "--displacement",
-        **number(least=0.0),
+        **real(least=0.0),
         default=defaults.displacement,
         help="strength of displaced inputs, which keep rollouts in place (default: %(default)s)",
     )
@@ -111,8 +112,8 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     for part, what in (("ligand", "ligand atoms"), ("pocket", "a ligand atom and CA atoms")):
         parser.add_argument(
             f"--{part}-cutoff",
-            **number(above=0.0),
-            default=default[f"{part}_cutoff"],
+            **real(above=0.0),
+            default=DEFAULT_BACKBONE[f"{part}_cutoff"],
             metavar="A",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
         )
@@ -193,14 +194,17 @@ def _report_data(entries: Sequence[Entry], held_out: Sequence[Entry]) -> None:
 
 def _choose_reader(args: argparse.Namespace) -> tuple[ReadTrajectory, Sequence[ForceFieldLabels]]:
     """What reads trajectories, and where it leaves the labels of a force field, if the options name one."""
-    if is_force_field_named(args) and (FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories):
-        learning = " or ".join(name for name in list_kinds() if FORCE_FIELD in get_kind(name).labels)
+    if not is_force_field_named(args):
+        refuse_force_field_numbers(args)
+        return load_ligand_trajectory, []
+    if LABELS_OF_FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories:
+        learning = " or ".join(name for name in list_kinds() if LABELS_OF_FORCE_FIELD in get_kind(name).labels)
         raise InputError(
             f"a force field (--system, --forcefield) is for --kind {learning} with trajectories of one complex"
         )
 
     @cache
-    def find_model(ligand: str | None) -> ForceFieldModel | None:
+    def find_model(ligand: str) -> ForceFieldModel | None:
         return read_force_field(
             args,
             ligand=ligand,
@@ -211,9 +215,6 @@ def _choose_reader(args: argparse.Namespace) -> tuple[ReadTrajectory, Sequence[F
             max_steps=1,
         )
 
-    if not is_force_field_named(args):
-        find_model(None)  # refuses options without effect
-        return load_ligand_trajectory, []
     reader = LabellingReader(find_model, split=args.split)
     return reader, reader.labels
 

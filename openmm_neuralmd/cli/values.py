@@ -87,7 +87,7 @@ def threads() -> dict[str, Any]:
     return whole(most=MOST_THREADS)
 
 
-def number(
+def real(
     *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, advice: str = ""
 ) -> dict[str, Any]:
     """For ``add_argument``: a finite number of this range; ``advice`` says it in other words."""
@@ -96,7 +96,7 @@ def number(
 
 def interval() -> dict[str, Any]:
     """For ``add_argument``: a time between frames or snapshots [ps]."""
-    return number(above=0.0, most=LONGEST_PS)
+    return real(above=0.0, most=LONGEST_PS)
 
 
 def seed(*, most: int = LARGEST_SEED) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Data:
     part=check_text,
     ligand=optional(check_text),
     frame_interval=optional(a_number(above=0.0)),
+    read=check_callable,
     progress=optional(check_callable),
     **{
         name: optional(check_path)

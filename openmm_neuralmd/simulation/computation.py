@@ -68,7 +68,7 @@ class Stage(IntEnum):
     DISPLACEMENT = 6
 
 
-def make_parameters(timestep: float) -> dict[str, float]:
+def make_context_parameters(timestep: float) -> dict[str, float]:
     """The context parameters of the force and their defaults, for a timestep [ps]."""
     return {
         STAGE_PARAMETER: float(Stage.FORCE),

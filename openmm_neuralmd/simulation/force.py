@@ -25,7 +25,7 @@ from openmm_neuralmd.models.export import Model, build_whole_system_module
 from openmm_neuralmd.molecule.complex import Complex, Ligand, Protein
 from openmm_neuralmd.molecule.images import LigandImage, bring_ligand_to_protein, read_box
 from openmm_neuralmd.simulation.arguments import FORCE_ARGUMENTS, bind_model
-from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, gives_force, make_parameters
+from openmm_neuralmd.simulation.computation import LigandComputation, StepSettings, gives_force, make_context_parameters
 from openmm_neuralmd.simulation.rigid import HeldFixed, check_ligand, hold_surroundings
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
@@ -97,7 +97,7 @@ class NeuralMDForce(mm.PythonForce):
             computes_drift=self.backend != "torchforce",
         )
         steps = self.model.steps_per_snapshot if gives_force(self.model) else 1
-        self._parameters = make_parameters(self.model.snapshot_interval / steps)
+        self._parameters = make_context_parameters(self.model.snapshot_interval / steps)
         super().__init__(self.computation, self._parameters, self.computation.particles)
         self._drift_group: int | None = None
         self._has_integrator = False
@@ -299,7 +299,7 @@ def _probe(backend: str, complex_: Complex, model: BoundForce) -> str:
             force = _make_torch_force(model, ligand)
         else:
             computation = LigandComputation(complex_, model, seed=0, projection=False)
-            parameters = make_parameters(model.snapshot_interval)
+            parameters = make_context_parameters(model.snapshot_interval)
             force = _make_python_torch_force(computation, parameters, ligand.atom_indices.tolist())
         system = mm.System()
         for _ in range(ligand.n_atoms):

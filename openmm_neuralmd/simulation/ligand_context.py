@@ -12,7 +12,7 @@ import numpy as np
 import openmm as mm
 
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.simulation.computation import LigandComputation, make_parameters
+from openmm_neuralmd.simulation.computation import LigandComputation, make_context_parameters
 from openmm_neuralmd.simulation.programs import VIBRATION_VARIABLE
 
 PLATFORMS_APART = ("CPU", "Reference")
@@ -57,7 +57,7 @@ class LigandContext:
         own = mm.System()
         for particle in particles:
             own.addParticle(masses[particle])
-        parameters = {name: context.getParameter(name) for name in make_parameters(1.0)}
+        parameters = {name: context.getParameter(name) for name in make_context_parameters(1.0)}
         force = mm.PythonForce(computation, parameters, list(range(len(particles))))
         force.setForceGroup(force_group)
         force.setUsesPeriodicBoundaryConditions(is_periodic)
@@ -132,7 +132,7 @@ class LigandContext:
         outer.setVelocities(velocities)
         outer.setTime(state.getTime())
         outer.setStepCount(state.getStepCount())
-        for name in make_parameters(1.0):
+        for name in make_context_parameters(1.0):
             outer.setParameter(name, self._own.getParameter(name))
         if self._vibrates:
             values = np.array(self._program.getPerDofVariableByName(VIBRATION_VARIABLE))

@@ -6,7 +6,7 @@ import pytest
 
 from openmm_neuralmd.checks import MOST_THREADS, refuse_twice
 from openmm_neuralmd.cli.parsing import list_given, note_given, refuse_unused
-from openmm_neuralmd.cli.values import LARGEST_SEED, interval, number, read_names, read_seeds, seed, threads, whole
+from openmm_neuralmd.cli.values import LARGEST_SEED, interval, read_names, read_seeds, real, seed, threads, whole
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import check_output_file, check_plain_file, check_writable
 
@@ -23,9 +23,9 @@ def parse(kind: dict, text: str) -> object:
         (whole(), "1", 1),
         (whole(least=0), "+0", 0),
         (seed(), str(LARGEST_SEED), LARGEST_SEED),
-        (number(above=0.0), "1e-3", 0.001),
-        (number(above=0.0), ".5", 0.5),
-        (number(least=0.0), "0", 0.0),
+        (real(above=0.0), "1e-3", 0.001),
+        (real(above=0.0), ".5", 0.5),
+        (real(least=0.0), "0", 0.0),
         (interval(), "80", 80.0),
         (threads(), str(MOST_THREADS), MOST_THREADS),
     ],
@@ -43,7 +43,7 @@ def test_what_is_no_whole_number(text) -> None:
 @pytest.mark.parametrize("text", ["many", "0x10", "1_000.0", "٣", "1e", "."])
 def test_what_is_no_number(text) -> None:
     with pytest.raises(argparse.ArgumentError, match="--value"):
-        parse(number(), text)
+        parse(real(), text)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_what_is_no_number(text) -> None:
         (whole(least=2), "1", "--value 1: give 2 or more"),
         (seed(), "-1", "--value -1: give an integer from 0 to 2\\^64 - 1"),
         (seed(), str(LARGEST_SEED + 1), "give an integer from 0 to"),
-        (number(above=0.0), "nan", "--value nan: give a number above 0"),
-        (number(above=0.0), "1e400", "--value inf: give a number above 0"),
-        (number(above=0.0), "1e-320", "give a number above 0"),
-        (number(above=0.0), "-0.0", "give a number above 0"),
-        (number(above=0.0, most=1.0), "1.5", "--value 1.5: give a number above 0, at most 1"),
-        (number(least=0.0), "-1", "--value -1: give 0 or more"),
+        (real(above=0.0), "nan", "--value nan: give a number above 0"),
+        (real(above=0.0), "1e400", "--value inf: give a number above 0"),
+        (real(above=0.0), "1e-320", "give a number above 0"),
+        (real(above=0.0), "-0.0", "give a number above 0"),
+        (real(above=0.0, most=1.0), "1.5", "--value 1.5: give a number above 0, at most 1"),
+        (real(least=0.0), "-1", "--value -1: give 0 or more"),
         (interval(), "1e300", "give a number above 0"),
         (threads(), str(MOST_THREADS + 1), f"give 1 or more, at most {MOST_THREADS}"),
     ],
