@@ -189,9 +189,9 @@ class BondProjection:
                 increment /= 2
             else:
                 raise ProjectionError(
-                    f"bonds cannot be brought back: largest distance error {10 * self.compute_deviation(target):.2f} A "
-                    f"before and {10 * self.compute_deviation(trial[0]):.4f} A after {total} iterations "
-                    f"(tolerance {10 * self.tolerance:.4f} A); use more steps per snapshot"
+                    f"bonds cannot be brought back: largest distance error {10 * self.compute_deviation(target):.2f} Å "
+                    f"before and {10 * self.compute_deviation(trial[0]):.4f} Å after {total} iterations "
+                    f"(tolerance {10 * self.tolerance:.4f} Å); use more steps per snapshot"
                 )
         return x, total
 

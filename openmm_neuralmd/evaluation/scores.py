@@ -29,7 +29,7 @@ COLUMNS = {
     "paper MAE [A]": "mean |error| summed over x, y, z (the paper's MAE)",
     "paper RMSE [A]": "mean displacement (the paper's RMSE)",
     "Matching [A]": "root mean square difference of all N x N distances, mean over frames (the paper's)",
-    "Stability [%]": "of N x N distances within 0.5 A (the paper's)",
+    "Stability [%]": "of N x N distances within 0.5 Å (the paper's)",
     "MAE [A]": "mean |error| of a coordinate",
     "RMSE [A]": "root mean square displacement",
     "energy score [A]": "proper score of the sampled poses for each test pose; RMSD where there is one sample",

@@ -187,7 +187,7 @@ def _check_covalent(topology: Any, residue: Any, heavy: list[Any], positions: np
         if distance < radii + _COVALENT_NM:
             raise InputError(
                 f"{name}: ligand {describe_residue(residue)} is bonded to {describe_residue(others[k].residue)} "
-                f"({atom.name}-{others[k].name}, {10 * distance:.2f} A): covalent ligands are not supported"
+                f"({atom.name}-{others[k].name}, {10 * distance:.2f} Å): covalent ligands are not supported"
             )
 
 
