@@ -29,7 +29,6 @@ COMBINATIONS = (
     ("train", "--kind gnn --displacement 0.5", "--displacement"),
     ("train", "--kind denoising --rollout 2", "--rollout"),
     ("train", "--kind gnn --velocity-refinement", "--velocity"),
-    ("train", "--complex bundled", "r1.xtc"),
     ("train", "--complex bundled --sdf ligand.sdf", "--sdf"),
     ("train", "--complex bundled --ligand XYZ", "XYZ"),
     ("train", "--complex prepared", "--ligand|prepared"),
