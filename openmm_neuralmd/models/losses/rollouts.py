@@ -12,7 +12,7 @@ from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedd
 from openmm_neuralmd.molecule.constraints import settle
 from openmm_neuralmd.molecule.geometry import compute_norm
 
-N_SAMPLES = 2
+N_SAMPLES = 2  # paths from each start; the energy score takes their distance
 
 
 def make_training_step(
