@@ -1,7 +1,7 @@
 """Equations of docs/theory.md as they are written there, against the code; each test names its equations.
 
 Others are tested where their code is: gradients and angles (3.5-3.8) in molecule/test_shape.py, orders of schemes in
-dynamics/test_stepped.py, equivariance (5.5) in models/test_contract.py, the likelihood in training/test_likelihood.py.
+dynamics/test_order.py, equivariance (5.5) in models/test_contract.py, the likelihood in training/test_likelihood.py.
 """
 
 import re
@@ -9,7 +9,6 @@ import re
 import numpy as np
 import pytest
 import torch
-from openmm_neuralmd.dynamics.leapfrog import integrate_leapfrog
 from scipy.linalg import solve_discrete_lyapunov
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from openmm_neuralmd import units
 from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.noise import draw_normals
+from openmm_neuralmd.dynamics.schemes.leapfrog import integrate_leapfrog
 from openmm_neuralmd.models.networks.diffusion import Diffusion, remove_rigid_motion
 from openmm_neuralmd.models.networks.interaction import InteractionNetwork
 from openmm_neuralmd.models.networks.interface import (

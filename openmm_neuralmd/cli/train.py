@@ -114,7 +114,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
             f"--{part}-cutoff",
             **real(above=0.0),
             default=DEFAULT_BACKBONE[f"{part}_cutoff"],
-            metavar="A",
+            metavar="Å",
             help=f"between {what}; a step costs as many operations as there are pairs (default: %(default)s)",
         )
     parser.add_argument("--velocity-mapping", action="store_true", help="learn what initial velocities mean (ode, sde)")

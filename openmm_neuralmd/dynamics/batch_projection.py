@@ -23,7 +23,7 @@ from openmm_neuralmd.molecule.shape import Shape, build_shape, compute_shape_err
 from openmm_neuralmd.units import ANGSTROM_PER_NM, NM_PER_ANGSTROM
 
 ARRAYS_ON = ("cpu",)
-"""Where numpy is faster: 3.5 to 5 times on the CPU, for 1 as for 256 replicas (benchmarks/projection.py)."""
+"""Where numpy is faster: 3 to 6 times on the CPU, for 1 as for 256 replicas (benchmarks/projection.py)."""
 _BLIND_ITERATIONS = 8
 """Between looks at what is still open, for which a GPU waits: 99 of 100 steps of the bundled models need no more."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.evaluation.scores import COLUMNS
 from openmm_neuralmd.folders import replace_files
-from openmm_neuralmd.text import clean_texts, escape_markdown
+from openmm_neuralmd.text import clean_texts, escape_markdown, spell_units
 
 _JUDGED = ("paper MAE [A]", "energy score [A]", "W RMSD [A]", "W pairs [A]")
 
@@ -46,7 +46,7 @@ class Evaluation:
 
     def format_markdown(self) -> str:
         """The table, what its columns mean, and which rows a trivial prediction beats."""
-        lines = ["| |" + "|".join(COLUMNS) + "|", "|---|" + "---:|" * len(COLUMNS)]
+        lines = ["| |" + "|".join(map(spell_units, COLUMNS)) + "|", "|---|" + "---:|" * len(COLUMNS)]
         lines += [
             "|"
             + "|".join([escape_markdown(r["label"]), *(_format(r[c], r.get("spread", {}).get(c)) for c in COLUMNS)])
@@ -54,7 +54,7 @@ class Evaluation:
             for r in self.rows
         ]
         notes = [f"- {escape_markdown(key)}: {escape_markdown(str(value))}" for key, value in self.about.items()]
-        meanings = [f"- **{name}**: {meaning}." for name, meaning in COLUMNS.items()]
+        meanings = [f"- **{spell_units(name)}**: {meaning}." for name, meaning in COLUMNS.items()]
         return "\n".join([*lines, "", *self._compare_with_trivial(), "", *notes, "", *meanings, ""])
 
     def _compare_with_trivial(self) -> list[str]:
@@ -68,7 +68,7 @@ class Evaluation:
                 best = min(trivial, key=lambda r: r[column])
                 if row[column] is None or row[column] > best[column]:
                     names = [escape_markdown(r["label"]) for r in (row, best)]
-                    lines.append(f"- {names[0]} is worse than {names[1]} in {column}.")
+                    lines.append(f"- {names[0]} is worse than {names[1]} in {spell_units(column)}.")
         return lines
 
 

@@ -54,3 +54,9 @@ def test_radial_functions_hold_no_subnormal_numbers() -> None:
     values = compute_radial_basis(torch.linspace(0.0, 10.0, 500), 10.0, 96)
     assert values.min() >= torch.finfo(torch.float32).tiny
     assert values.max() > 0.9
+
+
+def test_a_broken_replica_hides_no_point_from_the_others() -> None:
+    points = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
+    positions = torch.tensor([[[1.0, 0.0, 0.0]], [[torch.nan, 0.0, 0.0]]])
+    assert {0, 1} <= set(find_nearby(points, positions, 4.0).tolist())

@@ -132,7 +132,7 @@ def test_a_checkpoint_with_something_else_is_refused(
     DAMAGES[damage](state)
     write_state(files.checkpoint, state)
     before = files.checkpoint.read_bytes()
-    with pytest.raises(InputError, match=r"checkpoint: damaged checkpoint .*--force"):
+    with pytest.raises(InputError, match=r"checkpoint: damaged checkpoint .*start again"):
         simulate(tiny_complex, model, tmp_path, n_snapshots=7, resume=True)
     assert files.checkpoint.read_bytes() == before
 
