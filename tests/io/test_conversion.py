@@ -142,7 +142,7 @@ def test_a_copy_that_lacks_frames_takes_no_place(
 
 
 def test_unknown_format(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown trajectory format 'trr'; choose of xtc, nc, h5"):
+    with pytest.raises(InputError, match="unknown trajectory format 'trr'; choose of h5, nc, xtc"):
         simulate(tiny_complex, model, tmp_path / "run", formats=["trr"])
     assert not (tmp_path / "run").exists()
 
