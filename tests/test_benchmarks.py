@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import projection, speed
+from benchmarks import projection, speed, versions
 from openmm_neuralmd.models.export import load_bundled_model
 from openmm_neuralmd.molecule.complex import load_bundled_complex
 
@@ -48,3 +48,11 @@ def test_added_atoms_stand_in_the_topology_only() -> None:
 
 def test_both_ways_of_the_projection_are_timed() -> None:
     assert min(projection.measure(2, repeats=1)) > 0.0
+
+
+@pytest.mark.slow
+def test_two_versions_take_turns() -> None:
+    """This checkout against itself, a call of each."""
+    found = versions.compare(versions.HERE, "replicas", threads=1, repeats=1)
+    assert min(*found.before, *found.after) > 0.0
+    assert found.format().count("\n") == 2

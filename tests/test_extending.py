@@ -57,14 +57,14 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
 
 def test_entry_points_are_those_that_are_looked_for() -> None:
     found = set(re.findall(r'project\.entry-points\."(.+?)"', TEXT))
-    plugins = (registry.OTHERS, properties.OTHERS, copy_format.OTHERS)
+    plugins = (registry.OTHER_KINDS, properties.OTHER_PROPERTIES, copy_format.OTHER_FORMATS)
     assert found == {*(p.group for p in plugins), schemes.ENTRY_POINTS}
 
 
 class TestKind:
     @pytest.fixture
     def drift(self, install, monkeypatch: pytest.MonkeyPatch) -> None:
-        pretend_plugins(monkeypatch, registry.OTHERS, ("a-package", "drift", f"{install('kind')}:KIND"))
+        pretend_plugins(monkeypatch, registry.OTHER_KINDS, ("a-package", "drift", f"{install('kind')}:KIND"))
 
     def test_it_keeps_the_contract(self, drift: None) -> None:
         case = build_case("drift", load_bundled_complex(), {"hidden": 16, "n_layers": 1, "n_radial": 8})
@@ -130,7 +130,9 @@ class TestScheme:
 
 
 def test_property(install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
-    pretend_plugins(monkeypatch, properties.OTHERS, ("a-package", "gyration", f"{install('property')}:PROPERTY"))
+    pretend_plugins(
+        monkeypatch, properties.OTHER_PROPERTIES, ("a-package", "gyration", f"{install('property')}:PROPERTY")
+    )
     *_, last = properties.list_properties(has_energies=True)
     x = np.array([[[0.0, 0.0, 0.0], [0.2, 0.0, 0.0]]])  # nm: one A from the centre each
     measured = [last.measure(types.SimpleNamespace(positions=scale * x), None) for scale in (1.0, 2.0)]
@@ -143,7 +145,7 @@ def test_property(install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caps
 
 
 def test_format(install, monkeypatch: pytest.MonkeyPatch, tiny_complex: Complex, tmp_path: Path) -> None:
-    pretend_plugins(monkeypatch, copy_format.OTHERS, ("a-package", "npz", f"{install('format')}:FORMAT"))
+    pretend_plugins(monkeypatch, copy_format.OTHER_FORMATS, ("a-package", "npz", f"{install('format')}:FORMAT"))
     files = simulate(tiny_complex, make_double(tiny_complex), tmp_path, n_snapshots=5, formats=["npz"])
     with np.load(tmp_path / "trajectory.npz") as data:
         assert data["positions"].shape == (5, tiny_complex.topology.getNumAtoms(), 3)

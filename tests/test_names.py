@@ -8,8 +8,11 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 _OF_COMMANDS = "what every module of a command offers"
-_FOUND_BY = "what a registry looks for in each of its files"
-ALLOWED = {"add_arguments": _OF_COMMANDS, "run": _OF_COMMANDS, "KIND": _FOUND_BY, "SCHEME": _FOUND_BY}
+_REGISTERED = "what the registry looks for in each of its files"
+ALLOWED = {
+    **dict.fromkeys(("add_arguments", "run"), _OF_COMMANDS),
+    **dict.fromkeys(("KIND", "SCHEME", "FORMAT"), _REGISTERED),
+}
 """Names that two modules may define, and why."""
 
 

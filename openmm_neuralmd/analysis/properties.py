@@ -204,7 +204,7 @@ ENERGY_PROPERTIES = (
 """Judged only where a force field is at hand."""
 
 
-OTHERS = Plugins(
+OTHER_PROPERTIES = Plugins(
     "openmm_neuralmd.properties",
     "property",
     Property,
@@ -216,4 +216,4 @@ OTHERS = Plugins(
 
 def list_properties(*, has_energies: bool) -> tuple[Property, ...]:
     """What two samples are told apart by; energies only where a force field is at hand."""
-    return (*PROPERTIES, *(ENERGY_PROPERTIES if has_energies else ()), *OTHERS.load_all())
+    return (*PROPERTIES, *(ENERGY_PROPERTIES if has_energies else ()), *OTHER_PROPERTIES.load_all())

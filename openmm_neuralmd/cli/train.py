@@ -34,7 +34,7 @@ from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.force_field import LabellingReader, describe_labels
-from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels
+from openmm_neuralmd.training.labels import LABELS_OF_FORCE_FIELD, ForceFieldLabels
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.target import check_target
 from openmm_neuralmd.training.train import train_model
@@ -197,8 +197,8 @@ def _choose_reader(args: argparse.Namespace) -> tuple[ReadTrajectory, Sequence[F
     if not is_force_field_named(args):
         refuse_force_field_numbers(args)
         return load_ligand_trajectory, []
-    if FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories:
-        learning = " or ".join(name for name in list_kinds() if FORCE_FIELD in get_kind(name).labels)
+    if LABELS_OF_FORCE_FIELD not in get_kind(args.kind).labels or not args.trajectories:
+        learning = " or ".join(name for name in list_kinds() if LABELS_OF_FORCE_FIELD in get_kind(name).labels)
         raise InputError(
             f"a force field (--system, --forcefield) is for --kind {learning} with trajectories of one complex"
         )

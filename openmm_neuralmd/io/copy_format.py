@@ -39,7 +39,7 @@ class CopyFormat:
 
 def list_copy_formats() -> tuple[str, ...]:
     """Names of all formats: those of this package, then others in alphabetical order."""
-    return (*_OWN, *OTHERS.list_names())
+    return (*_OWN, *OTHER_FORMATS.list_names())
 
 
 def get_copy_format(name: str) -> CopyFormat:
@@ -50,9 +50,9 @@ def get_copy_format(name: str) -> CopyFormat:
     """
     if name in _OWN:
         return import_module(f"{copies.__name__}.{name}").FORMAT
-    return OTHERS.get(name)
+    return OTHER_FORMATS.get(name)
 
 
 _OWN = tuple(found.name for found in pkgutil.iter_modules(copies.__path__) if not found.name.startswith("_"))
-OTHERS = Plugins("openmm_neuralmd.copy_formats", "format", CopyFormat, lambda: _OWN)
+OTHER_FORMATS = Plugins("openmm_neuralmd.copy_formats", "format", CopyFormat, lambda: _OWN)
 """Formats of other packages."""

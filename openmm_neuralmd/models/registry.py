@@ -20,7 +20,7 @@ from openmm_neuralmd.plugins import Plugins
 
 def list_kinds() -> tuple[str, ...]:
     """Names of all kinds: those of this package, then others in alphabetical order."""
-    return (*_find_own(), *OTHERS.list_names())
+    return (*_find_own(), *OTHER_KINDS.list_names())
 
 
 def get_kind(name: str) -> Kind:
@@ -32,14 +32,14 @@ def get_kind(name: str) -> Kind:
     own = _find_own()
     if name in own:
         return own[name]
-    if name not in OTHERS.list_names():
+    if name not in OTHER_KINDS.list_names():
         raise ModelContractError(f"unknown kind of model {name!r}; known are {', '.join(list_kinds())}")
-    return OTHERS.get(name)
+    return OTHER_KINDS.get(name)
 
 
 def describe_kinds() -> str:
     """Name and summary of each kind that can be used, for help."""
-    usable = (*_find_own().values(), *OTHERS.load_all())
+    usable = (*_find_own().values(), *OTHER_KINDS.load_all())
     return "; ".join(f"{kind.name}: {kind.summary}" for kind in usable)
 
 
@@ -64,5 +64,5 @@ def _find_own() -> dict[str, Kind]:
     return {kind.name: kind for kind in found}
 
 
-OTHERS = Plugins("openmm_neuralmd.kinds", "kind", Kind, _find_own, ModelContractError)
+OTHER_KINDS = Plugins("openmm_neuralmd.kinds", "kind", Kind, _find_own, ModelContractError)
 """Kinds of other packages."""

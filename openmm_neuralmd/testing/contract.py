@@ -129,7 +129,7 @@ def build_case(kind: str | Kind, complex_: Complex, config: Mapping[str, Any] | 
 
 def check_equivariance(case: Case) -> None:
     """See ``laws``."""
-    laws.check_equivariance(case.compute_law, case.pose, case.graph, case.structure)
+    laws.check_law_equivariance(case.compute_law, case.pose, case.graph, case.structure)
 
 
 def check_mirror(case: Case) -> None:
@@ -140,27 +140,27 @@ def check_mirror(case: Case) -> None:
 
 def check_atom_permutation(case: Case) -> None:
     """See ``laws``."""
-    laws.check_atom_permutation(case.compute_law, case.pose, case.graph, case.structure)
+    laws.check_law_atom_permutation(case.compute_law, case.pose, case.graph, case.structure)
 
 
 def check_chain_permutation(case: Case) -> None:
     """See ``laws``."""
-    laws.check_chain_permutation(case.compute_law, case.pose, case.graph, case.structure)
+    laws.check_law_chain_permutation(case.compute_law, case.pose, case.graph, case.structure)
 
 
 def check_batch_equals_single(case: Case) -> None:
     """See ``laws``."""
-    laws.check_batch_equals_single(case.compute_law, case.pose, case.graph, case.structure)
+    laws.check_law_batch_equals_single(case.compute_law, case.pose, case.graph, case.structure)
 
 
 def check_input_untouched(case: Case) -> None:
     """See ``laws``."""
-    laws.check_input_untouched(case.compute_law, case.pose, case.graph, case.structure)
+    laws.check_law_input_untouched(case.compute_law, case.pose, case.graph, case.structure)
 
 
 def check_continuity(case: Case) -> None:
     """See ``laws``."""
-    laws.check_continuity(case.compute_law, laws.make_crossing_path(case.pose), case.graph, case.structure)
+    laws.check_law_continuity(case.compute_law, laws.make_crossing_path(case.pose), case.graph, case.structure)
 
 
 def check_config_form(case: Case) -> None:

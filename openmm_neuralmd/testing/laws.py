@@ -42,7 +42,7 @@ def rotate_covariance(covariance: Tensor, matrix: Tensor) -> Tensor:
     return blocks @ covariance @ blocks.T
 
 
-def check_equivariance(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+def check_law_equivariance(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
     """Turned and shifted as a whole, the complex has turned vectors and noise."""
     matrix, shift = draw_rotation(1), torch.tensor([31.0, -17.0, 53.0], dtype=x.dtype)
     force, covariance = law(x, graph, structure)
@@ -63,7 +63,7 @@ def check_mirror_equals(law: Law, x: Tensor, graph: LigandGraph, structure: Prot
     assert difference < TIGHT, f"vectors differ from mirrored ones by {difference:.1e}"
 
 
-def check_atom_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+def check_law_atom_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
     """Atoms in another order have the same vectors and noise, in that order."""
     order = torch.randperm(x.shape[1], generator=torch.Generator().manual_seed(2))
     place = torch.argsort(order)
@@ -85,7 +85,7 @@ def check_atom_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: P
     assert_close(moved_covariance, covariance[:, coordinates][:, :, coordinates], 1e-8)  # through a Cholesky factor
 
 
-def check_chain_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+def check_law_chain_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
     """Chains in another order give the same force, so no vector frame reaches across a chain break."""
     first_break = int((~structure.is_linked).nonzero()[0]) + 1
     order = torch.cat([torch.arange(first_break, len(structure.is_linked)), torch.arange(first_break)])
@@ -97,7 +97,7 @@ def check_chain_permutation(law: Law, x: Tensor, graph: LigandGraph, structure: 
     assert_close(law(x, graph, swapped)[0], law(x, graph, structure)[0], TIGHT)
 
 
-def check_batch_equals_single(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+def check_law_batch_equals_single(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
     """Replicas beside one another are as each alone."""
     batch = torch.cat([x, x + 0.3, x.flip(0) * 1.01 - 1.0])
     force, covariance = law(batch, graph, structure)
@@ -107,14 +107,14 @@ def check_batch_equals_single(law: Law, x: Tensor, graph: LigandGraph, structure
         assert_close(covariance[k : k + 1], single_covariance, 1e-8)
 
 
-def check_input_untouched(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+def check_law_input_untouched(law: Law, x: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
     """Positions that were handed in stay as they are."""
     copy = x.clone()
     law(x, graph, structure)
     assert torch.equal(copy, x)
 
 
-def check_continuity(law: Law, path: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
+def check_law_continuity(law: Law, path: Tensor, graph: LigandGraph, structure: ProteinStructure) -> None:
     """Along a path on which pairs cross the cutoffs, halving the step about halves the largest change of force."""
     forces = torch.cat([law(p[None], graph, structure)[0] for p in path])
     fine = (forces[1:] - forces[:-1]).abs().max()

@@ -24,7 +24,7 @@ from openmm_neuralmd.models.registry import get_kind
 from openmm_neuralmd.training.arguments import TRAINING_ARGUMENTS
 from openmm_neuralmd.training.checkpoint import compute_digest
 from openmm_neuralmd.training.cutoffs import check_cutoffs
-from openmm_neuralmd.training.labels import FORCE_FIELD, ForceFieldLabels, split_labels
+from openmm_neuralmd.training.labels import LABELS_OF_FORCE_FIELD, ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
 
 
@@ -75,7 +75,7 @@ def train_model(
     target = Path(out)
     _check_held_out(entries, held_out)
     own = get_kind(kind)
-    if labels and FORCE_FIELD not in own.labels:
+    if labels and LABELS_OF_FORCE_FIELD not in own.labels:
         raise InputError(f"kind {kind} learns no labels of a force field; leave labels out")
     arguments = {**own.default_config, **(config or {}), **(own.label_config if labels else {})}
     check_config(kind, arguments)

@@ -44,12 +44,12 @@ def law(request: pytest.FixtureRequest) -> laws.Law:
 
 
 POINTWISE = [
-    laws.check_equivariance,
+    laws.check_law_equivariance,
     laws.check_mirror_differs,
-    laws.check_atom_permutation,
-    laws.check_chain_permutation,
-    laws.check_batch_equals_single,
-    laws.check_input_untouched,
+    laws.check_law_atom_permutation,
+    laws.check_law_chain_permutation,
+    laws.check_law_batch_equals_single,
+    laws.check_law_input_untouched,
 ]
 
 
@@ -59,7 +59,7 @@ def test_contract(check, law, pose, graph, structure):
 
 
 def test_contract_continuity(law, pose, graph, structure):
-    laws.check_continuity(law, laws.make_crossing_path(pose), graph, structure)
+    laws.check_law_continuity(law, laws.make_crossing_path(pose), graph, structure)
 
 
 def test_path_crosses_both_cutoffs(pose, structure):
@@ -134,15 +134,15 @@ def sharp_cutoff(x, graph, structure):
 @pytest.mark.parametrize(
     ("check", "broken"),
     [
-        (laws.check_equivariance, wrong_frame),
-        (laws.check_equivariance, origin_frame),
-        (laws.check_equivariance, cartesian_noise),
+        (laws.check_law_equivariance, wrong_frame),
+        (laws.check_law_equivariance, origin_frame),
+        (laws.check_law_equivariance, cartesian_noise),
         (laws.check_mirror_differs, achiral),
         (laws.check_mirror_equals, chiral),
-        (laws.check_atom_permutation, order_dependent),
-        (laws.check_chain_permutation, frames_in_file_order),
-        (laws.check_batch_equals_single, batch_dependent),
-        (laws.check_input_untouched, mutating),
+        (laws.check_law_atom_permutation, order_dependent),
+        (laws.check_law_chain_permutation, frames_in_file_order),
+        (laws.check_law_batch_equals_single, batch_dependent),
+        (laws.check_law_input_untouched, mutating),
     ],
     ids=lambda value: value.__name__,
 )
@@ -153,7 +153,7 @@ def test_checker_can_fail(check, broken, pose, graph, structure):
 
 def test_continuity_checker_can_fail(pose, graph, structure):
     with pytest.raises(AssertionError):
-        laws.check_continuity(sharp_cutoff, laws.make_crossing_path(pose), graph, structure)
+        laws.check_law_continuity(sharp_cutoff, laws.make_crossing_path(pose), graph, structure)
 
 
 def test_first_step_has_gradient(pose, graph, structure):

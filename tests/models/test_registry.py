@@ -27,7 +27,7 @@ NO_KIND = "a text"
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretends that packages are installed: (package, kind, object) each."""
-    return lambda *offers: pretend_plugins(monkeypatch, registry.OTHERS, *offers)
+    return lambda *offers: pretend_plugins(monkeypatch, registry.OTHER_KINDS, *offers)
 
 
 def test_own_kinds_say_who_they_are() -> None:

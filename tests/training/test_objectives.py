@@ -8,7 +8,7 @@ from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.data.windows import build_windows, split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.models.losses.likelihood import compute_negative_log_likelihood
-from openmm_neuralmd.models.losses.perturbation import FREE, perturb
+from openmm_neuralmd.models.losses.perturbation import DISPLACEMENT, perturb
 from openmm_neuralmd.models.networks.interface import build_ligand_graph
 from openmm_neuralmd.molecule.complex import load_bundled_complex
 
@@ -67,5 +67,5 @@ def test_displacements_keep_bonds():
         return (x[:, bonds[:, 0]] - x[:, bonds[:, 1]]).norm(dim=-1)
 
     change = (lengths(moved) - lengths(pose)).square().mean().sqrt()
-    assert change < 1.2 * FREE * 2**0.5
+    assert change < 1.2 * DISPLACEMENT * 2**0.5
     assert (moved - pose).square().sum(-1).mean().sqrt() > 0.5

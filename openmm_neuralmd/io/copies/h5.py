@@ -12,10 +12,10 @@ from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 
 @contextmanager
-def open_hdf5(target: str, topology: mdtraj.Topology) -> Iterator[Write]:
+def write_hdf5(target: str, topology: mdtraj.Topology) -> Iterator[Write]:
     """A new file."""
     with closing(HDF5Writer(target, topology)) as hdf5:
         yield lambda xyz, times, _: hdf5.write(NM_PER_ANGSTROM * xyz, times)
 
 
-FORMAT = CopyFormat("h5", open_hdf5, read_positions)
+FORMAT = CopyFormat("h5", write_hdf5, read_positions)

@@ -11,10 +11,10 @@ from openmm_neuralmd.io.netcdf import NetCDFWriter
 
 
 @contextmanager
-def open_netcdf(target: str, topology: mdtraj.Topology) -> Iterator[Write]:
+def write_netcdf(target: str, topology: mdtraj.Topology) -> Iterator[Write]:
     """A new file."""
     with closing(NetCDFWriter(target, topology.n_atoms)) as netcdf:
         yield lambda xyz, times, _: netcdf.write(xyz, times)
 
 
-FORMAT = CopyFormat("nc", open_netcdf, read_positions)
+FORMAT = CopyFormat("nc", write_netcdf, read_positions)

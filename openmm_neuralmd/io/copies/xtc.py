@@ -13,7 +13,7 @@ from openmm_neuralmd.units import NM_PER_ANGSTROM
 
 
 @contextmanager
-def open_xtc(target: str, topology: mdtraj.Topology) -> Iterator[Write]:  # noqa: ARG001
+def write_xtc(target: str, topology: mdtraj.Topology) -> Iterator[Write]:  # noqa: ARG001
     """A new file without box."""
     with closing(XTCTrajectoryFile(target, "w")) as xtc:
 
@@ -24,4 +24,4 @@ def open_xtc(target: str, topology: mdtraj.Topology) -> Iterator[Write]:  # noqa
         yield write
 
 
-FORMAT = CopyFormat("xtc", open_xtc, read_positions)
+FORMAT = CopyFormat("xtc", write_xtc, read_positions)

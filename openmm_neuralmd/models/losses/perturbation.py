@@ -13,7 +13,7 @@ from openmm_neuralmd.models.networks.interface import LigandGraph
 TRANSLATION = 0.6  # [A] a component, at full strength
 ROTATION = 0.25  # [rad] a component
 TORSION = 0.6  # [rad]
-FREE = 0.06  # [A] a component
+DISPLACEMENT = 0.06  # [A] a component
 
 
 def rotate(positions: Tensor, axes: Tensor, angles: Tensor, origin: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def perturb(positions: Tensor, graph: LigandGraph, generator: torch.Generator, s
     for k in range(len(graph.torsion_axes)):
         moved = _turn_side(moved, graph.torsion_axes[k], graph.torsion_sides[k], draw(1)[:, 0] * TORSION)
     moved = _turn_whole(moved, draw(3) * ROTATION)
-    return moved + draw(1, 3) * TRANSLATION + draw(n_atoms, 3) * FREE
+    return moved + draw(1, 3) * TRANSLATION + draw(n_atoms, 3) * DISPLACEMENT
 
 
 def _turn_side(positions: Tensor, bond: Tensor, side: Tensor, angles: Tensor) -> Tensor:
