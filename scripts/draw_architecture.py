@@ -27,12 +27,13 @@ PURPOSES = {
     "evaluation": "scores on held-out data",
     "preparation": "crystal structures",
     "reference": "MD by OpenMM, GROMACS",
-    "training": "likelihood, loop, labels",
+    "training": "loop, labels, checkpoints",
     "simulation": "force, integrators, runs",
     "data": "training data",
     "force_field": "energies, subsystems",
-    "models": "networks, model files",
+    "models": "networks, kinds, losses, files",
     "analysis": "trajectories judged",
+    "testing": "the contract of kinds",
     "io": "files of all kinds",
     "dynamics": "steps, noise, projection",
     "molecule": "complex, graph, shape",
@@ -41,8 +42,8 @@ PURPOSES = {
 
 # of the drawing [pixels], but for the letters of a line
 MARGIN = 24
-BOX_WIDTH, BOX_HEIGHT, PASS_WIDTH, GAP = 200, 70, 16, 22
-LEVEL_HEIGHT, LINE_HEIGHT, LINE_LETTERS = 118, 14, 33
+BOX_WIDTH, BOX_HEIGHT, PASS_WIDTH, GAP = 200, 82, 16, 22
+LEVEL_HEIGHT, LINE_HEIGHT, LINE_LETTERS = 128, 14, 33
 STYLE = """
 text { font-family: 'DejaVu Sans', Verdana, sans-serif; fill: #2b2d42; text-anchor: middle }
 .name { font-size: 15px; font-weight: bold }

@@ -10,38 +10,6 @@ from tests.helpers import ROOT
 
 PACKAGE = ROOT / "openmm_neuralmd"
 MODULES = sorted(str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py"))
-NOT_YET = frozenset(
-    """
-    analysis/observation.py
-    data/misato.py
-    data/perception.py
-    dynamics/noise.py
-    dynamics/projection.py
-    evaluation/scores.py
-    io/checks.py
-    io/formats.py
-    io/hdf5_trajectories.py
-    io/kept.py
-    io/netcdf.py
-    io/structures.py
-    io/trajectories.py
-    io/writers.py
-    models/archive.py
-    models/elements.py
-    models/metadata.py
-    molecule/chemistry.py
-    molecule/complex.py
-    molecule/images.py
-    molecule/ligand.py
-    molecule/matching.py
-    simulation/computation.py
-    simulation/force.py
-    simulation/rigid.py
-    training/loop.py
-    training/rollouts.py
-    """.split()
-)
-"""Modules whose numbers are still bare; one that is done or gone has to leave the list."""
 
 
 def find_bare_numbers(source: str) -> list[str]:
@@ -103,14 +71,7 @@ def _has_comment(lines: list[str], statement: ast.stmt) -> bool:
 @pytest.mark.parametrize("module", MODULES)
 def test_numbers_say_what_they_are(module: str) -> None:
     bare = find_bare_numbers((PACKAGE / module).read_text())
-    if module in NOT_YET:
-        assert bare, f"{module} is done: take it from the list"
-    else:
-        assert bare == [], "say beside each what it is, why it is so large, or where it comes from"
-
-
-def test_the_list_holds_modules_that_exist() -> None:
-    assert set(MODULES) >= NOT_YET
+    assert bare == [], "say beside each what it is, why it is so large, or where it comes from"
 
 
 @pytest.mark.parametrize(

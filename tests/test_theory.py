@@ -1,7 +1,7 @@
 """Equations of docs/theory.md as they are written there, against the code; each test names its equations.
 
 Others are tested where their code is: gradients and angles (3.5-3.8) in molecule/test_shape.py, orders of schemes in
-dynamics/test_stepped.py, equivariance (5.5) in models/test_contract.py, the likelihood in training/test_likelihood.py.
+dynamics/test_order.py, equivariance (5.5) in models/test_contract.py, the likelihood in training/test_likelihood.py.
 """
 
 import re

@@ -15,7 +15,7 @@ from openmm_neuralmd.molecule.matching import choose_order
 from openmm_neuralmd.molecule.site import BindingSite
 
 RESERVED_LABELS = ("frozen", "mean")  # of the series that reports and summaries add themselves
-MAX_VIEW_FRAMES = 100
+MAX_VIEW_FRAMES = 100  # of the report's 3D view: beyond a few megabytes a page is slow to open
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from openmm_neuralmd.molecule.complex import Complex, Protein, find_links
 from openmm_neuralmd.molecule.ligand import Ligand
 from openmm_neuralmd.molecule.residues import get_parent_residue, get_residue_type
 
-LIGAND_CODE = 0
+LIGAND_CODE = 0  # MISATO's code of residues that are no amino acid
 RESIDUE_CODES = dict(
     enumerate("MOL ACE ALA ARG ASN ASP CYS CYX GLN GLU GLY HIE ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 )
 _BOND_NM = 0.2  # the longest bond between C, N, O and S of proteins, S-S, is 0.205 and not needed
 _CARBONYL_NM = 0.133  # C=O is 0.123, C-O 0.143, both with a standard deviation of 0.003 at 300 K
-_MIN_COMPOSITION_MATCH = 0.9
+_MIN_COMPOSITION_MATCH = 0.9  # of the residues: ends and protonation states differ; in another order most do
 _COMPOSITIONS = {
     "ALA": "C3NO", "ARG": "C6N4O", "ASN": "C4N2O2", "ASP": "C4NO3", "CYS": "C3NOS", "GLN": "C5N2O2", "GLU": "C5NO3",
     "GLY": "C2NO", "HIS": "C6N3O", "ILE": "C6NO", "LEU": "C6NO", "LYS": "C6N2O", "MET": "C5NOS", "PHE": "C9NO",

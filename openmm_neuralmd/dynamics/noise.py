@@ -17,13 +17,13 @@ from torch import Tensor
 from openmm_neuralmd.checks import is_count
 from openmm_neuralmd.errors import InputError
 
-_LARGEST_SEED = 2**64 - 1
+_LARGEST_SEED = 2**64 - 1  # half of Philox's key
 _SHOWN = 60  # characters of what is no seed
-_ROUNDS = 10
+_ROUNDS = 10  # the 10 of Philox4x64-10
 _WORDS = 4  # of one counter
-# Multipliers and key increments of Philox4x64, Salmon et al. (2011), table 2 and section 4.3.
+# of Philox4x64: Salmon et al. (2011), table 2 and section 4.3
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
-_INCREMENTS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+_INCREMENTS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # of the key, each round
 _LOW = 0xFFFFFFFF  # the lower half of a word
 _MANTISSA = 53  # bits of a double
 

@@ -28,15 +28,15 @@ from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError, Projectio
 from openmm_neuralmd.molecule.complex import Ligand
 from openmm_neuralmd.molecule.shape import Shape, build_shape
 
-TOLERANCE_NM = 1e-5
-MAX_ITERATIONS = 50
+TOLERANCE_NM = 1e-5  # a hundredth of what a bond vibrates; OpenMM's constraints have 1e-5 of a bond
+MAX_ITERATIONS = 50  # 2 to 6 are usual; what takes more is led along the guided path
 MAX_MOVE_NM = 0.1  # longest move of an atom in one iteration
 DAMPING_PER_NM = 0.2  # mu / rms(C), with masses relative to their mean; robust from 0.1 to 2 A displacement
 FAST = 0.5  # a fall of the error in one iteration that makes new gradients not worth their while
 PLAY_NM = 0.003  # how far a line's middle atom may stand from its place: its 1-3 distance is then off by 7e-5 nm
 _PATH_STEP_NM = 0.02  # first increment of the guided path
 _LONGEST_PATH_NM = 5.0  # of an atom beyond the ligand's own size; farther away the run has broken
-_MAX_HALVINGS = 5
+_MAX_HALVINGS = 5  # of the first increment of the path; below 0.001 nm a failure is no matter of length
 
 
 class BondProjection:

@@ -23,8 +23,8 @@ from openmm_neuralmd.analysis.metrics import (
 )
 from openmm_neuralmd.analysis.validity import compute_angles, compute_bond_deviations, count_clashes, find_angles
 from openmm_neuralmd.molecule.complex import Complex
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
-ANGSTROM = 10.0
 COLUMNS = {
     "paper MAE [A]": "mean |error| summed over x, y, z (the paper's MAE)",
     "paper RMSE [A]": "mean displacement (the paper's RMSE)",
@@ -94,7 +94,7 @@ class Judge:
         scores = [compute_energy_score(paths[:, k], self.test[k]) for k in range(len(self.test))]
         values: dict[str, float | None] = {name: float(each.mean()) for name, each in by_path.items()}
         values |= {
-            "energy score [A]": ANGSTROM * float(np.mean(scores)),
+            "energy score [A]": ANGSTROM_PER_NM * float(np.mean(scores)),
             **self._compare_distributions(pooled, thinned),
             "autocorr. time [ps]": self._compute_correlation_time(paths, pooled.mean(axis=0) if mean is None else mean),
             **self._check_validity(pooled, thinned),
@@ -105,12 +105,12 @@ class Judge:
         published = [compute_published_metrics(p, self.test) for p in paths]
         textbook = [compute_textbook_metrics(p, self.test, self.ligand.bonds) for p in paths]
         columns = {
-            "paper MAE [A]": [ANGSTROM * m["mae_nm"] for m in published],
-            "paper RMSE [A]": [ANGSTROM * m["rmse_nm"] for m in published],
-            "Matching [A]": [ANGSTROM * m["matching_nm"] for m in published],
+            "paper MAE [A]": [ANGSTROM_PER_NM * m["mae_nm"] for m in published],
+            "paper RMSE [A]": [ANGSTROM_PER_NM * m["rmse_nm"] for m in published],
+            "Matching [A]": [ANGSTROM_PER_NM * m["matching_nm"] for m in published],
             "Stability [%]": [m["stability_percent"] for m in published],
-            "MAE [A]": [ANGSTROM * m["mae_nm"] for m in textbook],
-            "RMSE [A]": [ANGSTROM * m["rmse_nm"] for m in textbook],
+            "MAE [A]": [ANGSTROM_PER_NM * m["mae_nm"] for m in textbook],
+            "RMSE [A]": [ANGSTROM_PER_NM * m["rmse_nm"] for m in textbook],
         }
         return {name: np.array(each) for name, each in columns.items()}
 
@@ -119,11 +119,11 @@ class Judge:
         rmsds = [compute_rmsd(x, self.ligand.positions)[:, None] for x in (pooled, self.test)]
         distances = [compute_pair_distances(x, self.pairs) for x in (thinned, self.test)]
         return {
-            "RMSF [A]": ANGSTROM * float(rmsf.mean()),
-            "RMSF error [A]": ANGSTROM * float(np.abs(rmsf - expected).mean()),
+            "RMSF [A]": ANGSTROM_PER_NM * float(rmsf.mean()),
+            "RMSF error [A]": ANGSTROM_PER_NM * float(np.abs(rmsf - expected).mean()),
             "RMSF r": float(np.corrcoef(rmsf, expected)[0, 1]) if rmsf.std() > 1e-9 else None,
-            "W RMSD [A]": ANGSTROM * float(compute_wasserstein_distances(*rmsds)[0]),
-            "W pairs [A]": ANGSTROM * float(compute_wasserstein_distances(*distances).mean()),
+            "W RMSD [A]": ANGSTROM_PER_NM * float(compute_wasserstein_distances(*rmsds)[0]),
+            "W pairs [A]": ANGSTROM_PER_NM * float(compute_wasserstein_distances(*distances).mean()),
         }
 
     def _compute_correlation_time(self, paths: np.ndarray, mean: np.ndarray) -> float | None:
@@ -149,8 +149,8 @@ class Judge:
                 protein_elements=self.protein[1],
             )
         return {
-            "bond dev. [A]": ANGSTROM * float(np.sqrt((deviations**2).mean())),
-            "worst bond [A]": ANGSTROM * float(np.abs(deviations).max()),
+            "bond dev. [A]": ANGSTROM_PER_NM * float(np.sqrt((deviations**2).mean())),
+            "worst bond [A]": ANGSTROM_PER_NM * float(np.abs(deviations).max()),
             "angle dev. [deg]": math.degrees(float(np.sqrt((turned**2).mean()))),
             "clashes": None if clashes is None else float(clashes.mean()),
         }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _DIGEST = "digest"
-Fields = TypeVar("Fields", bound="DataclassInstance")
+_Fields = TypeVar("_Fields", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def _compute_digest(state: Mapping[str, np.ndarray]) -> str:
 
 
 def read_fields(
-    path: Path, kind: type[Fields], shapes: Mapping[str, tuple[int, ...]], groups: tuple[str, ...] = ()
-) -> Fields:
+    path: Path, kind: type[_Fields], shapes: Mapping[str, tuple[int, ...]], groups: tuple[str, ...] = ()
+) -> _Fields:
     """A dataclass of whole numbers, texts and arrays that ``write_state`` wrote, its numbers checked.
 
     Args:

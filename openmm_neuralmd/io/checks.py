@@ -7,7 +7,7 @@ from openmm_neuralmd.io.formats import TIMED_SUFFIXES
 from openmm_neuralmd.io.trajectories import TrajectoryFile
 from openmm_neuralmd.molecule.bonds import BROKEN_BOND_NM
 
-_LEAST_JUMP_NM = 2.0
+_LEAST_JUMP_NM = 2.0  # between frames close in time; half the width of a box that holds a protein is more
 _DIFFUSION_NM2_PER_PS = 5e-4  # of a drug in water, 5e-10 m^2/s; half the widths of boxes are 3 nm and more
 _LARGEST_RMS_NM = 1.5  # unfolding proteins and flexible tails stay below
 _INTERVAL_TOLERANCE = 2e-3  # of the interval; single-precision times of long runs are no better

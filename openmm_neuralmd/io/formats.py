@@ -45,9 +45,9 @@ _PACKED = {
 _PDB_RECORDS = (b"ATOM  ", b"HETATM", b"CRYST1", b"HEADER", b"REMARK", b"MODEL ")
 _MARKED = ("DCD", "XTC", "TRR", "NetCDF", "TPR")
 """Formats whose files always begin with their mark."""
-_XTC_NUMBERS, _TRR_NUMBER = (1995, 2023), 1993
+_XTC_NUMBERS, _TRR_NUMBER = (1995, 2023), 1993  # first integers of GROMACS's files; 2023 has 64-bit sizes
 _MOST_UNPACKED = 9  # atoms whose positions XTC does not pack
-_LONGEST_HEADER = 256
+_LONGEST_HEADER = 256  # bytes; more than the header of a frame of any of these formats has
 _TRR_HEADER = struct.Struct(">3i12s13i")
 
 

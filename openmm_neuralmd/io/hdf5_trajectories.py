@@ -34,8 +34,8 @@ _UNITS = {
     "degrees": {"degree": 1.0, "deg": 1.0, "radian": 180.0 / math.pi, "rad": 180.0 / math.pi},
 }  # fmt: skip
 _BOND_TYPES = {str(kind).lower(): kind for kind in (Single, Double, Triple, Aromatic, Amide)}
-_CHUNK_BYTES = 2**18
-_CHUNK_TIMES = 1024
+_CHUNK_BYTES = 2**18  # large enough to pack well, small enough to read a frame quickly
+_CHUNK_TIMES = 1024  # 4 kilobytes
 
 
 class HDF5Reader:

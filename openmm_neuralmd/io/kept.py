@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_KEPT_FRAMES = 40
+MAX_KEPT_FRAMES = 40  # whose energies are computed: their mean is then known to a sixth of their spread
 _MAX_KEPT_ON_THE_WAY = 8 * MAX_KEPT_FRAMES
 
 

@@ -18,7 +18,7 @@ from scipy.io import netcdf_file
 
 from openmm_neuralmd.version import __version__
 
-_N_FRAMES_AT = 4
+_N_FRAMES_AT = 4  # byte of the record count, after the four of the mark: NetCDF's classic format
 
 
 class _CutFile(netcdf_file):

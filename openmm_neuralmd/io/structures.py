@@ -38,6 +38,7 @@ SUFFIXES = (".gro", ".tpr", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES)
 """Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""
 _CHAIN_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _MAX_BONDS = {1: 1, 9: 1, 17: 1, 35: 1, 53: 1, 8: 2, 5: 4, 6: 4, 7: 4, 14: 4, 15: 5, 16: 6}
+"""Valences by atomic number; an atom with more bonds was given some of a neighbour that stands too near."""
 _COVALENT_NM = 0.02  # beyond the sum of the covalent radii
 
 

@@ -23,7 +23,7 @@ from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _AKMA_PS = 0.04888821  # CHARMM's unit of time, in which DCD headers give the timestep
 _HEADER = struct.Struct("<i4s9if13i80s80s4i")
-_N_FRAMES_AT, _LAST_STEP_AT = 8, 20
+_N_FRAMES_AT, _LAST_STEP_AT = 8, 20  # bytes in the header of CHARMM's DCD that count frames and steps
 START_AGAIN = "start again (`overwrite=True`)"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import gemmi
 
-_GROUPS = ((6, 14, 32), (7, 15, 33), (8, 16, 34, 52), (9, 17, 35, 53))
+_GROUPS = ((6, 14, 32), (7, 15, 33), (8, 16, 34, 52), (9, 17, 35, 53))  # atomic numbers of groups 14 to 17
 
 
 def find_stand_ins(elements: Iterable[int], known: Iterable[int]) -> dict[int, int]:

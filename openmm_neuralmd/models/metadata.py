@@ -31,11 +31,11 @@ from openmm_neuralmd.models.forms import (
 from openmm_neuralmd.models.kinds.kind import Kind
 from openmm_neuralmd.models.registry import get_kind, list_kinds
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 3  # raised where files of before would be read wrongly
 _DEEPEST = 16  # lists and dictionaries in each other
-_LONGEST_SMILES = 10_000
-_HEAVIEST_ELEMENT = 118
-_MOST_FRAMES = 2**63
+_LONGEST_SMILES = 10_000  # characters; a ligand has some dozens, a protein thousands
+_HEAVIEST_ELEMENT = 118  # oganesson
+_MOST_FRAMES = 2**63  # what a 64-bit integer counts
 
 
 def _has_sorted_elements(value: Any) -> bool:

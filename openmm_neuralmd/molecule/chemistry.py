@@ -13,8 +13,8 @@ import numpy as np
 from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.errors import InputError
 
-MAX_SEPARATION = 4
-MAX_MATCHES = 256
+MAX_SEPARATION = 4  # bonds; beyond 1-4 pairs force fields treat atoms as not bonded at all
+MAX_MATCHES = 256  # orders of equivalent atoms: eight flipping rings
 _COLLINEAR_COSINE = -0.94  # bond angle above 160 degrees: sp centres, cumulenes
 _CHARGES = (0, 1, -1, 2, -2)  # tried in this order
 _MAX_ITERATIONS = 20_000  # of the search for bond orders, milliseconds; drugs need tens

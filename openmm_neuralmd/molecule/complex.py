@@ -44,7 +44,7 @@ from openmm_neuralmd.molecule.site import BindingSite, assemble_site
 from openmm_neuralmd.molecule.superposition import compute_superposed_rmsd
 
 PREPARED_FILES = ("complex.pdb", "ligand.sdf", "prepare.json")  # of `neuralmd prepare`
-_SHORTEST_BOND_NM = 0.05
+_SHORTEST_BOND_NM = 0.05  # H-H is 0.074; positions given in another unit are below
 _LONGEST_BOND_NM = 0.25  # C-I is 0.21
 _LONGEST_LINK_NM = 0.3  # bonds to metals too
 CHAIN_BREAK_NM = 0.42  # a peptide's CA-CA distance is 0.38 nm (trans) or 0.29 nm (cis)

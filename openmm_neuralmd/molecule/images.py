@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from openmm_neuralmd.molecule.complex import Complex
     from openmm_neuralmd.molecule.ligand import Ligand
 
-_POCKET_NM = 1.0
+_POCKET_NM = 1.0  # from the ligand: the CA atoms of residues that touch it are nearer
 _LARGE_MOLECULE = 200  # atoms; the nearest image of a larger one is that of its nearest atom, not of its centre
 _NEIGHBOURS = np.stack(np.meshgrid(*[[0, -1, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 _LEAST_WEIGHT = 1e-9  # of an edge; sparse graphs take 0 for no edge

@@ -22,7 +22,7 @@ from openmm_neuralmd.molecule.residues import is_ligand_like, list_atoms
 
 PYRAMIDALITY = 0.3
 """In MD at 300 K a stereocentre stays within 0.67 to 0.92, and planar carbon atoms bend to 0.38 (0WC, 720 frames)."""
-FLAT_RING_NM = 0.01
+FLAT_RING_NM = 0.01  # aromatic rings in crystal structures and force fields are flatter, puckered ones are not
 _TETRAHEDRAL = frozenset((6, 14, 15, 16))
 
 

@@ -23,8 +23,8 @@ Cores of proteins that are 50 % identical and more are within 0.1 nm of each oth
 doi:10.1002/j.1460-2075.1986.tb04288.x); the margin is for loops, of which pockets have many. A stricter number would
 refuse mutants and orthologues whose pockets can be compared, and would let their likes pass as new in a split."""
 _SAME_NUMBERING = 0.9  # of the residues of the smaller protein, for numbers to be believed
-_LEAST_LIKES = 4
-_SHORT_SEQUENCE = 20
+_LEAST_LIKES = 4  # residues in a row: shorter blocks match by chance in any two proteins
+_SHORT_SEQUENCE = 20  # peptides, whose blocks may be shorter
 _NAMES = dict(zip(RESIDUE_LETTERS, RESIDUE_TYPES, strict=False))
 
 

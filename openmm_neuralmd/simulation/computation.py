@@ -48,9 +48,9 @@ SCHEME_PARAMETER = "neuralmd_scheme"
 """Of the propagator in a displacement program, see ``number_scheme``."""
 STEPS_PARAMETER = "neuralmd_steps"
 """Of the propagator for a snapshot in a displacement program; 0 for the model's own."""
-NEEDS_PAST = 1.0
+NEEDS_PAST = 1.0  # any energy but 0
 MODEL_PATH_VARIABLE = "NEURALMD_MODEL_PATH"
-_MAX_LANDMARKS = 16
+_MAX_LANDMARKS = 16  # CA atoms, which OpenMM copies at each step; a domain that moved shows in a few
 _MOST_SCHEMES = 2**24 - 1  # single precision holds the integers up to there
 _SAME_INTERVAL = 1e-5  # relative
 _MOVED_NM = 0.05  # more than formats round, less than another frame differs

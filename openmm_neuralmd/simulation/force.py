@@ -36,7 +36,7 @@ BACKENDS = {
     "pythontorch": "openmmtorch.PythonTorchForce: no copies through NumPy; in no released openmm-torch yet",
     "torchforce": "openmmtorch.TorchForce: the model without Python, Newtonian models only; XML holds the weights",
 }
-_PROBE_TOLERANCE = 1e-4
+_PROBE_TOLERANCE = 1e-4  # relative; single precision gives 1e-6, another model differs at once
 _PICKLED = {
     (LigandComputation.__module__, LigandComputation.__name__),
     *((c.__module__, c.__name__) for c in (Complex, Ligand, Protein)),
@@ -46,7 +46,7 @@ _PICKLED = {
 }
 """Module and name of all that a pickled LigandComputation names, with NumPy 1 and 2."""
 _log = logging.getLogger(__name__)
-_N_FORCE_GROUPS = 32
+_N_FORCE_GROUPS = 32  # OpenMM's
 
 
 class NeuralMDForce(mm.PythonForce):

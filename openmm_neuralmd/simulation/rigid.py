@@ -12,8 +12,8 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.molecule.complex import Complex, Ligand
 
 _COLLINEAR_SINE = 0.2  # below 12 degrees off a line, a third atom gives no stable frame
-_HYDROGEN_OFF_AXIS_NM = 0.02
-_MASS_TOLERANCE_DA = 0.5
+_HYDROGEN_OFF_AXIS_NM = 0.02  # nearer to a line a virtual site's frame is ill defined; O-H stands 0.09 off
+_MASS_TOLERANCE_DA = 0.5  # rounding and isotopes; neighbouring elements differ by 1 and more
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.testing import laws
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
-_SEEDS = (3, 4, 5)
-_N_SNAPSHOTS = 3
+_SEEDS = (3, 4, 5)  # of replicas; any that differ
+_N_SNAPSHOTS = 3  # of a path, so that one step's state is another's start
 _SPREAD = 0.1  # added to weights, so that no term hides behind a zero
 _PATH = 1e-8  # relative, of paths in double precision
 _SAME = 1e-6  # [A]; replicas in one batch are summed up in another order

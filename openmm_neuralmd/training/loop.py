@@ -28,7 +28,7 @@ from openmm_neuralmd.training.checkpoint import read_training_state as read_chec
 from openmm_neuralmd.training.checkpoint import write_checkpoint
 
 _log = logging.getLogger(__name__)
-_VALIDATION_BATCH = 64
+_VALIDATION_BATCH = 64  # windows at once; more do not fit the processor's caches
 _VALIDATION_WINDOWS = 2048  # of more, every second, third, ... of each trajectory
 
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from openmm_neuralmd.training.likelihood import compute_transition_loss, factor_covariances
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
+from openmm_neuralmd.models.losses.likelihood import compute_transition_loss, factor_covariances
 from openmm_neuralmd.models.networks.bindingnet import BindingNet
 from openmm_neuralmd.models.networks.interface import LigandGraph, build_ligand_graph, build_protein_structure
 from openmm_neuralmd.molecule.complex import Complex

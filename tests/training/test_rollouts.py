@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from openmm_neuralmd.training.rollouts import N_SAMPLES, compute_path_score, sample_paths
 from torch import Tensor
 
+from openmm_neuralmd.models.losses.rollouts import N_SAMPLES, compute_path_score, sample_paths
 from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.molecule.constraints import settle

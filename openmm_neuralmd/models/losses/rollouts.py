@@ -13,6 +13,7 @@ from openmm_neuralmd.molecule.constraints import settle
 from openmm_neuralmd.molecule.geometry import compute_norm
 
 N_SAMPLES = 2
+"""Of each window: the score of theory (7.6) needs two."""
 
 
 def make_training_step(
@@ -84,7 +85,7 @@ def compute_path_score(paths: Tensor, reference: Tensor) -> Tensor:
 
     E|X - y| - E|X - X'|/2 at each snapshot, with the root mean square over atoms as the norm: a proper score, least
     where the samples are distributed as the reference is. Added to it: the same with all distances between atoms for
-    coordinates, where rigid motion does not hide what the ligand does in itself.
+    coordinates, where rigid motion does not hide what the ligand does in itself. Theory (7.6).
 
     Source: Gneiting and Raftery (2007), eq. 22, doi:10.1198/016214506000001437.
     """
