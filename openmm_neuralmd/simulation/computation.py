@@ -18,8 +18,6 @@ DISPLACEMENT  d [nm]: the next snapshot is at x + d             displacement pro
 Energies are 0, but for ``NEEDS_PAST``, by which ADVANCE says that it knows no path to the present positions.
 """
 
-import hashlib
-import os
 import zlib
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -38,6 +36,7 @@ from openmm_neuralmd.models.bound import BoundForce, BoundModel
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, Ligand
 from openmm_neuralmd.molecule.images import LigandImage, shift_to_nearest_image
+from openmm_neuralmd.simulation.model_files import find_model_file
 from openmm_neuralmd.simulation.snapshots import SnapshotPath
 from openmm_neuralmd.simulation.watch import CALLER_PARAMETER, NOBODY, find_watch
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor, compute_velocity_factor
@@ -49,7 +48,6 @@ SCHEME_PARAMETER = "neuralmd_scheme"
 STEPS_PARAMETER = "neuralmd_steps"
 """Of the propagator for a snapshot in a displacement program; 0 for the model's own."""
 NEEDS_PAST = 1.0  # any energy but 0
-MODEL_PATH_VARIABLE = "NEURALMD_MODEL_PATH"
 _MAX_LANDMARKS = 16  # CA atoms, which OpenMM copies at each step; a domain that moved shows in a few
 _MOST_SCHEMES = 2**24 - 1  # single precision holds the integers up to there
 _SAME_INTERVAL = 1e-5  # relative
@@ -392,25 +390,6 @@ def map_velocities(model: BoundForce, positions: np.ndarray, velocities: np.ndar
         v = torch.from_numpy(velocities.reshape(shape) / factor)
         mapped = model.map_velocities(x, v)
     return factor * mapped.to(torch.float64).numpy().reshape(positions.shape)
-
-
-def find_model_file(path: Path, sha256: str) -> Path:
-    """The model file with this SHA-256: at its path, in a folder of NEURALMD_MODEL_PATH, or among the bundled ones.
-
-    Raises:
-        ModelContractError: If there is none, or only one with another content.
-    """
-    folders = [Path(f) for f in os.environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if f]
-    bundled = Path(__file__).resolve().parents[1] / "assets" / "4g3e"
-    found = [c for c in (path, *(f / path.name for f in folders), bundled / path.name) if c.is_file()]
-    for candidate in found:
-        if hashlib.sha256(candidate.read_bytes()).hexdigest() == sha256:
-            return candidate
-    problem = f"{found[0]} has another content (SHA-256 differs)" if found else "it is not there"
-    raise ModelContractError(
-        f"model file {path} of a saved System: {problem}; put the original back, or name its folder in "
-        f"{MODEL_PATH_VARIABLE}"
-    )
 
 
 def _read_state_box(state: mm.State) -> np.ndarray | None:

@@ -11,9 +11,9 @@ import pytest
 from openmm_neuralmd.errors import InputError, ModelContractError
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex
-from openmm_neuralmd.simulation.computation import MODEL_PATH_VARIABLE
 from openmm_neuralmd.simulation.force import FORCE_NAME, NeuralMDForce
 from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
+from openmm_neuralmd.simulation.model_files import MODEL_PATH_VARIABLE
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from tests.helpers import make_double
 

@@ -3,11 +3,12 @@
 import copy
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import openmm as mm
 import pytest
 import torch
-from openmm import Platform
+from openmm import Platform, app
 
 from openmm_neuralmd.dynamics.propagator import propagate
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
@@ -283,6 +284,45 @@ def test_other_backends_refuse_what_is_no_force(backend: str, tiny_complex: Comp
     with pytest.raises(NotImplementedError, match="evaluates forces, which this model is not"):
         NeuralMDForce(tiny_complex, make_walk(tiny_complex), backend=backend)
     assert choose_backend("auto", tiny_complex, make_walk(tiny_complex)) == "python"
+
+
+def test_reporters_and_saved_states_of_a_simulation(tiny_complex: Complex, platform: Platform, tmp_path: Path) -> None:
+    """OpenMM's own reporters see the walk; a state that was saved amid a block goes on with what was kept."""
+    force = NeuralMDForce(tiny_complex, make_walk(tiny_complex), seed=7)
+    system = build_rigid_system(tiny_complex)
+    force.add_to(system)
+    simulation = app.Simulation(tiny_complex.topology, system, NeuralMDIntegrator(force), platform)
+    simulation.context.setPositions(tiny_complex.positions)
+    simulation.reporters.append(app.DCDReporter(str(tmp_path / "walk.dcd"), 1))
+    simulation.reporters.append(app.CheckpointReporter(str(tmp_path / "state.xml"), 4, writeState=True))
+    simulation.reporters.append(app.StateDataReporter(str(tmp_path / "walk.csv"), 2, step=True, potentialEnergy=True))
+    simulation.step(7)
+    start = tiny_complex.ligand.positions
+    expected = walk_alone(start, np.zeros_like(start), n=12)
+    simulation.reporters.clear()
+    topology = mdtraj.Topology.from_openmm(tiny_complex.topology)
+    found = mdtraj.load_dcd(str(tmp_path / "walk.dcd"), top=topology).xyz[:, tiny_complex.ligand.atom_indices]
+    np.testing.assert_allclose(found, expected[:7], rtol=0, atol=1e-6)
+    assert len((tmp_path / "walk.csv").read_text().splitlines()) == 4
+    simulation.loadState(str(tmp_path / "state.xml"))
+    assert simulation.currentStep == 4
+    assert 10 * np.abs(collect(simulation.context, tiny_complex) - expected[4:]).max() < EXACT_A
+
+
+def test_steps_beside_a_context_are_the_same(tiny_complex: Complex, platform: Platform) -> None:
+    """Attached in the middle of a block, moved by hand on the way."""
+    paths = []
+    for is_attached in (False, True):
+        context = make_context(tiny_complex, make_walk(tiny_complex), platform)
+        integrator = context.getIntegrator()
+        path = [collect(context, tiny_complex, 2)]
+        if is_attached:
+            integrator.attach(context)
+        path.append(collect(context, tiny_complex, 3))
+        set_ligand(context, tiny_complex, displace(tiny_complex.ligand.positions, 0.02, seed=3), np.zeros((1, 3)))
+        path.append(collect(context, tiny_complex))
+        paths.append(np.concatenate(path))
+    np.testing.assert_allclose(paths[1], paths[0], rtol=0, atol=1e-14)
 
 
 def test_what_the_propagator_refuses_is_told_at_once(tiny_complex: Complex) -> None:
