@@ -451,7 +451,7 @@ class TestErrors:
             integrator.step(1)
 
     def test_projection_errors_name_the_step(self, tiny_complex, platform, monkeypatch) -> None:
-        monkeypatch.setattr("openmm_neuralmd.dynamics.projection._MAX_ITERATIONS", 0)
+        monkeypatch.setattr("openmm_neuralmd.dynamics.projection.MAX_ITERATIONS", 0)
         force = NeuralMDForce(tiny_complex, make_double(tiny_complex, amplitude=1.0))
         system = build_rigid_system(tiny_complex)
         force.add_to(system)
