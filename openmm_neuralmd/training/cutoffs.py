@@ -31,6 +31,6 @@ def check_cutoffs(complexes: Sequence[Complex], *, ligand: float | None, pocket:
         needed = float(np.ceil(10 * ANGSTROM_PER_NM * shortest[worst])) / 10
         if cutoff is not None and cutoff < needed:
             raise InputError(
-                f"{name} {cutoff:g} Å: no {what} of {complexes[worst].source or complexes[worst].ligand.name} are so "
-                f"close, and the model would see nothing; give {needed:g} Å or more"
+                f"{name} {cutoff:g} Å: {what} of {complexes[worst].source or complexes[worst].ligand.name} are nowhere "
+                f"so close, and the model would see nothing; give {needed:g} Å or more"
             )

@@ -11,9 +11,9 @@ from openmm_neuralmd.training.cutoffs import check_cutoffs
 def test_too_short(option: str, tiny_complex: Complex) -> None:
     cutoffs = {"ligand": 5.0, "pocket": 10.0}
     check_cutoffs([tiny_complex], **cutoffs)
-    with pytest.raises(InputError, match=rf"`{option}_cutoff` 0.1 A: .*give [0-9.]+ A or more") as caught:
+    with pytest.raises(InputError, match=rf"`{option}_cutoff` 0.1 Å: .*give [0-9.]+ Å or more") as caught:
         check_cutoffs([tiny_complex], **{**cutoffs, option: 0.1})
-    least = float(str(caught.value).split("give ")[1].split(" A")[0])
+    least = float(str(caught.value).split("give ")[1].split(" Å")[0])
     check_cutoffs([tiny_complex], **{**cutoffs, option: least})
     with pytest.raises(InputError):
         check_cutoffs([tiny_complex], **{**cutoffs, option: least - 0.1})
