@@ -44,7 +44,7 @@ BACKENDS = {
 _PROBE_TOLERANCE = 1e-4
 _PICKLED = {
     (LigandComputation.__module__, LigandComputation.__name__),
-    *((Complex.__module__, c.__name__) for c in (Complex, Ligand, Protein)),
+    *((c.__module__, c.__name__) for c in (Complex, Ligand, Protein)),
     *(("numpy", name) for name in ("ndarray", "dtype")),
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
