@@ -117,6 +117,10 @@ class Complex:
         built = _build_ligand(topology, residue, xyz, sdf, notes)
         return cls(topology, xyz, built, _build_protein(topology, residue, xyz), notes=tuple(notes))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickles and copies hold: not the site, which is found again; equal complexes give equal bytes."""
+        return {name: value for name, value in vars(self).items() if name != "site"}
+
     @cached_property
     def site(self) -> BindingSite:
         """The place around the pose that frames of trajectories are laid on."""

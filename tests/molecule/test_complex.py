@@ -1,6 +1,8 @@
 """Which residue is the ligand, and topologies in which that is not plain."""
 
 import gzip
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +249,11 @@ def test_selection_with_too_many_parts() -> None:
     topology, positions = make_topology("CCO")
     with pytest.raises(InputError, match="give NAME, NAME:CHAIN or NAME:CHAIN:NUMBER"):
         Complex.from_topology(topology, positions, "LIG:B:1:zzz")
+
+
+def test_a_pickle_does_not_depend_on_what_was_asked_before(tiny_complex: Complex) -> None:
+    fresh = replace(tiny_complex, topology=None)
+    before = pickle.dumps(fresh)
+    assert len(fresh.site.ca) == 8
+    assert pickle.dumps(fresh) == before
+    assert len(pickle.loads(before).site.ca) == 8
