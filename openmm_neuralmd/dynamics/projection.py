@@ -27,6 +27,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError, ProjectionError
 from openmm_neuralmd.molecule.complex import Ligand
 from openmm_neuralmd.molecule.shape import Shape, build_shape
+from openmm_neuralmd.molecule.superposition import superpose
 
 TOLERANCE_NM = 1e-5  # a hundredth of what a bond vibrates; OpenMM's constraints have 1e-5 of a bond
 MAX_ITERATIONS = 50  # 2 to 6 are usual; what takes more is led along the guided path
@@ -105,7 +106,7 @@ class BondProjection:
                     iterations[k] += extra
         has_moved = iterations > 0
         has_moved[list(errors)] = False
-        projected[has_moved] = self._superpose(projected[has_moved], batch[has_moved])
+        projected[has_moved] = superpose(projected[has_moved], batch[has_moved], self._masses)
         return projected, iterations, errors
 
     def compute_deviation(self, positions: np.ndarray) -> np.ndarray:
@@ -173,7 +174,7 @@ class BondProjection:
 
     def _follow_path(self, target: np.ndarray) -> tuple[np.ndarray, int]:
         """Guided path from the superposed reference geometry to the target (n_atoms, 3)."""
-        x = self._superpose(self._geometry[None], target[None])[0]
+        x = superpose(self._geometry, target, self._masses)
         path = target - x
         longest = float(np.linalg.norm(path, axis=-1).max())
         increment = min(1.0, _PATH_STEP_NM / max(longest, 1e-12))
@@ -194,15 +195,6 @@ class BondProjection:
                     f"(tolerance {10 * self.tolerance:.4f} Å); use more steps per snapshot"
                 )
         return x, total
-
-    def _superpose(self, shapes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Shapes moved and turned onto targets, both (n, n_atoms, 3), by mass-weighted least squares (Kabsch)."""
-        weights = self._masses / self._masses.sum()
-        centres = weights @ shapes, weights @ targets
-        shapes, targets = shapes - centres[0][:, None], targets - centres[1][:, None]
-        u, _, vt = np.linalg.svd((shapes * weights[:, None]).swapaxes(1, 2) @ targets)
-        u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
-        return shapes @ (u @ vt) + centres[1][:, None]
 
 
 class _ShapeArrays:
