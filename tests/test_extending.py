@@ -4,8 +4,8 @@ import json
 import re
 import sys
 import types
-from collections.abc import Callable
-from importlib import import_module, resources
+from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +57,8 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
 
 def test_entry_points_are_those_that_are_looked_for() -> None:
     found = set(re.findall(r'project\.entry-points\."(.+?)"', TEXT))
-    plugins = (registry.OTHER_KINDS, properties.OTHER_PROPERTIES, copy_format.OTHER_FORMATS)
-    assert found == {*(p.group for p in plugins), schemes.ENTRY_POINTS}
+    plugins = (registry.OTHER_KINDS, properties.OTHER_PROPERTIES, copy_format.OTHER_FORMATS, schemes.OTHER_SCHEMES)
+    assert found == {p.group for p in plugins}
 
 
 class TestKind:
@@ -91,13 +91,11 @@ class TestKind:
 
 class TestScheme:
     @pytest.fixture
-    def ralston(self, install, monkeypatch: pytest.MonkeyPatch) -> None:
-        scheme = import_module(install("scheme")).SCHEME
-        found = {**schemes.find_schemes(), scheme.name: scheme}
-        monkeypatch.setattr(schemes, "find_schemes", lambda: found)
-        for module in list(sys.modules.values()):
-            if getattr(module, "find_schemes", None) is not None and module is not schemes:
-                monkeypatch.setattr(module, "find_schemes", lambda: found)
+    def ralston(self, install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        pretend_plugins(monkeypatch, schemes.OTHER_SCHEMES, ("a-package", "ralston", f"{install('scheme')}:SCHEME"))
+        schemes.find_schemes.cache_clear()
+        yield
+        schemes.find_schemes.cache_clear()
 
     def test_it_has_its_order(self, ralston: None) -> None:
         """Of a harmonic oscillator with friction."""

@@ -268,11 +268,16 @@ class LigandComputation:
         """The paths by the model's propagator with a scheme, see ``number_scheme``, and steps per snapshot, or 0.
 
         Raises:
-            InputError: If the model's propagator cannot have them.
+            InputError: If no scheme here has the number, or the model's propagator cannot have them.
         """
         key = scheme_number, steps
         if key not in self._paths:
             names = {number_scheme(name): name for name in (None, *find_schemes())}
+            if scheme_number not in names:
+                raise InputError(
+                    f"the integrator steps by a scheme that is none of {', '.join(find_schemes())}: install the "
+                    "package that offers it, or make a NeuralMDIntegrator anew"
+                )
             propagator = self._get_model().make_propagator(
                 scheme=names[scheme_number],
                 steps_per_snapshot=steps or None,
@@ -302,7 +307,7 @@ class LigandComputation:
             if stage == Stage.ACCELERATION and model.n_noise > 0:
                 force, noise = model.compute_force_and_noise(x, self._draw(model, step)[:, : model.n_noise])
                 scale = (timestep / model.snapshot_interval) ** -0.5
-                # summed in double precision as in solvers: rounding is the one difference that could grow between them
+                # summed in double precision, as in ``Stepped``: else rounding could grow between the two
                 acceleration = (force / model.masses[:, None]).double() + scale * noise.double()
             else:
                 acceleration = model.compute_force(x) / model.masses[:, None]

@@ -3,8 +3,8 @@
 Forces are the raw ones of the instant, -dE/dx of each frame as MD left it, vibrations of bonds included, as potentials
 are trained on. Nothing is minimised or averaged. E is the energy of the ligand and of its interaction with the
 residues around it (``analysis.energetics.SHELL_NM``), in the place the frame's own protein has, by the protocol of
-``simulation.energies``: no water, Coulomb energies divided by a constant permittivity. So these are not the forces that
-moved the ligand in solvated MD, and the rigid protein that a model sees is not the one they were computed with.
+``force_field.energies``: no water, Coulomb energies divided by a constant permittivity. So these are not the forces
+that moved the ligand in solvated MD, and the rigid protein that a model sees is not the one they were computed with.
 
 A model knows heavy atoms only. The force on a hydrogen is added to that on its heavy atom, which is -dE/dx for moving
 the heavy atom and its hydrogens together as one rigid group; what its hydrogens do within the group is left out.
