@@ -95,7 +95,7 @@ class Plugins(Generic[T]):
         if not isinstance(loaded, self._accepts):
             expected = f"{self._accepts.__module__}.{self._accepts.__qualname__}"
             raise self._error(f"{which} is {type(loaded).__name__}: its entry point must name an object of {expected}")
-        own_name = getattr(loaded, self._named_by)
+        own_name = getattr(loaded, self._named_by, None)  # a kind may have forgotten it
         if own_name != name:
             raise self._error(f"{which} calls itself {own_name!r}: its entry point must have the same name")
         return loaded

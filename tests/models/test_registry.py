@@ -22,6 +22,7 @@ class OtherKind(Kind):
 
 KIND = OtherKind()
 NO_KIND = "a text"
+NAMELESS = Kind()
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_kind_of_another_package(offer) -> None:
         ("nowhere.at_all:KIND", "package its-package cannot be imported"),
         (f"{__name__}:MISSING", "package its-package cannot be imported"),
         (f"{__name__}:NO_KIND", "package its-package is str: its entry point must name an object of .*Kind"),
+        (f"{__name__}:NAMELESS", "package its-package calls itself None"),
     ],
 )
 def test_broken_package_is_named_and_harms_no_other(offer, value: str, message: str) -> None:
