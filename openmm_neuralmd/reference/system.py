@@ -24,13 +24,10 @@ from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.molecule.chemistry import read_sdf
 from openmm_neuralmd.molecule.complex import (
     Complex,
-    check_source,
     is_prepared,
-    load_bundled_complex,
     load_complex,
     read_pdb,
 )
-from openmm_neuralmd.molecule.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.molecule.residues import is_bulk, is_ligand_like
 from openmm_neuralmd.reference.implicit import (
     IMPLICIT_CUTOFF_NM,
@@ -39,6 +36,7 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
+from openmm_neuralmd.simulation.start import choose_complex
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
@@ -173,7 +171,7 @@ def build_system(
         raise InputError(f"`solvent={solvent}`: choose one of {', '.join(SOLVENTS)}")
     if not 0.0 <= padding < 100.0:
         raise InputError(f"`padding` {padding:g}: give 0 nm or more")
-    complex_ = _load(source, ligand, sdf)
+    complex_ = choose_complex(source, ligand=ligand, sdf=sdf, load=load_complex)
     if source is None and ligand_parameters is None:
         with resources.as_file(resources.files("openmm_neuralmd") / "assets" / "4g3e" / "ligand_gaff2.xml") as path:
             force_field = _load_force_field(path)
@@ -277,19 +275,6 @@ _OWN_COUPLING = (
     mm.MonteCarloMembraneBarostat,
     mm.AndersenThermostat,
 )
-
-
-def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None) -> Complex:
-    if source is None:
-        if ligand or sdf:
-            raise InputError("`ligand` and `sdf` belong to a `complex_file`; give one, or neither for the bundled 4G3E")
-        return load_bundled_complex()
-    check_source(source)
-    if ligand is None and sdf is None and is_prepared(source):
-        return _load_prepared(source)
-    if ligand is None:
-        raise InputError(f"{source}: which residue is the ligand? say `ligand=NAME` or NAME:CHAIN:NUMBER")
-    return load_complex(source, ligand, sdf=sdf)
 
 
 def _find_sdf(source: str | Path | None, sdf: str | Path | None) -> Path | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -14,7 +13,6 @@ import numpy as np
 import openmm as mm
 import torch
 
-import openmm_neuralmd
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
@@ -29,6 +27,7 @@ from openmm_neuralmd.io.directory import (
     check_files,
     check_folder,
     check_nothing_is_lost,
+    collect_versions,
     compare_versions,
     count_iterations,
     describe_end,
@@ -134,7 +133,7 @@ def simulate(
         }
         earlier = read_earlier_record(files, settings) if resume else {"sessions": []}
         start = _find_start(files, force, integrator, n_snapshots, resume=resume)
-        versions = _collect_versions()
+        versions = collect_versions(torch=torch.__version__)
         if resume and (note := compare_versions(earlier, versions)):
             _log.warning("note: %s", note)
         metadata = dict(model.metadata) if isinstance(model, Model) else None
@@ -386,13 +385,3 @@ def _hash_complex(complex_: Complex) -> str:
     ):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def _collect_versions() -> dict[str, str]:
-    return {
-        "openmm_neuralmd": openmm_neuralmd.__version__,
-        "openmm": mm.Platform.getOpenMMVersion(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": sys.version.split()[0],
-    }
