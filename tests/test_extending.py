@@ -5,6 +5,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.propagator import propagate
 from openmm_neuralmd.dynamics.state import State
 from openmm_neuralmd.dynamics.stepped import Stepped
+from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io import copy_format
 from openmm_neuralmd.models import registry
 from openmm_neuralmd.models.export import load_model
@@ -149,3 +151,23 @@ def test_format(install, monkeypatch: pytest.MonkeyPatch, tiny_complex: Complex,
         assert data["positions"].shape == (5, tiny_complex.topology.getNumAtoms(), 3)
         assert len(np.unique(np.diff(data["times"]))) == 1
     assert files.get_copy("npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("read", "does not hold what was written to it"), ("open", "cannot be written: no file is like this")],
+)
+def test_a_format_that_fails(
+    fault: str, told: str, install, monkeypatch: pytest.MonkeyPatch, tiny_complex: Complex, tmp_path: Path
+) -> None:
+    """In one line, whatever somebody else's code raises."""
+
+    def fail(*_: object) -> None:
+        raise KeyError("no file is like this")
+
+    pretend_plugins(monkeypatch, copy_format.OTHER_FORMATS, ("a-package", "npz", f"{install('format')}:FORMAT"))
+    format_ = copy_format.get_copy_format("npz")
+    monkeypatch.setattr(copy_format.OTHER_FORMATS, "_loaded", {"npz": replace(format_, **{fault: fail})})
+    with pytest.raises(InputError, match=rf"trajectory\.npz: {told}"):
+        simulate(tiny_complex, make_double(tiny_complex), tmp_path, n_snapshots=2, formats=["npz"])
+    assert not (tmp_path / "trajectory.npz").exists()

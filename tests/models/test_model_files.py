@@ -220,7 +220,7 @@ def test_files_take_every_scheme() -> None:
 @pytest.mark.parametrize("kind", list_kinds())
 def test_options_of_every_kind_come_back(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = {**CONFIG, **OPTIONS[kind]}
+    config = {**CONFIG, **OPTIONS.get(kind, {})}
     net = build_network(kind, config)
     export_model(net, {**METADATA, "kind": kind, "config": config}, tmp_path / "m.pt")
     restored = load_model(tmp_path / "m.pt").restore_network()
