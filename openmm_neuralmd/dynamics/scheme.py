@@ -4,11 +4,9 @@ The package's own are the modules of ``dynamics.schemes``; other packages name t
 ``openmm_neuralmd.schemes``, when schemes are first asked for. Either way a module offers ``SCHEME``.
 """
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -16,7 +14,7 @@ from torch import Tensor
 from openmm_neuralmd.dynamics import schemes
 from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.errors import InputError
-from openmm_neuralmd.plugins import Plugins
+from openmm_neuralmd.plugins import Plugins, load_own
 
 DEFAULT_SCHEME = "leapfrog"
 
@@ -80,8 +78,7 @@ def find_schemes() -> Mapping[str, Scheme]:
 
 @cache
 def _find_own() -> dict[str, Scheme]:
-    names = [module.name for module in pkgutil.iter_modules(schemes.__path__) if not module.name.startswith("_")]
-    return {name: import_module(f"{schemes.__name__}.{name}").SCHEME for name in names}
+    return {scheme.name: scheme for scheme in load_own(schemes, "SCHEME")}
 
 
 OTHER_SCHEMES = Plugins("openmm_neuralmd.schemes", "scheme", Scheme, _find_own)

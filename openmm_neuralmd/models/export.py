@@ -25,7 +25,7 @@ from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check
 from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
-from openmm_neuralmd.models.bound import BoundForce, BoundModel, FrozenNetwork, compute_complex_hash
+from openmm_neuralmd.models.bound import BoundForce, BoundModel, FrozenNetwork, compute_binding_hash
 from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
 from openmm_neuralmd.models.networks.interface import (
@@ -279,7 +279,7 @@ class _Binding:
             "steps_per_snapshot": int(metadata["steps_per_snapshot"]),
             "path": model.path,
             "sha256": model.sha256,
-            "complex_sha256": compute_complex_hash(complex_),
+            "binding_sha256": compute_binding_hash(complex_),
             "dtype": dtype,
             "keeps_shape": kind.keeps_shape,
         }

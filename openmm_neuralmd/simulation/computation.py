@@ -284,7 +284,8 @@ class LigandComputation:
                 projection=self._settings["step"]["projection"],
             )
             interval = self._settings["step"]["snapshot_interval"]
-            self._paths[key] = SnapshotPath(propagator, seed=self._settings["seed"], snapshot_interval=interval)
+            path = SnapshotPath(propagator, seed=self._settings["seed"], snapshot_interval=interval)
+            self._paths.setdefault(key, path)  # another thread may have been here meanwhile
         return self._paths[key]
 
     def _check_protein(self, landmarks: np.ndarray, box: np.ndarray | None, step: int) -> None:

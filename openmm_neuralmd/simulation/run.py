@@ -1,6 +1,5 @@
 """From a complex and a model to a finished run directory that can be resumed to the byte."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import torch
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, hash_arrays
 from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.io.checkpoint import Checkpoint, read_checkpoint
 from openmm_neuralmd.io.conversion import check_formats, write_copies
@@ -377,11 +376,8 @@ def _create_context(
 def _hash_complex(complex_: Complex) -> str:
     """SHA-256 of everything about the complex that decides the path and the frames."""
     ligand, protein = complex_.ligand, complex_.protein
-    digest = hashlib.sha256()
-    for array in (
+    return hash_arrays(
         complex_.positions,
         *(ligand.atomic_numbers, ligand.bonds, ligand.positions, ligand.geometry, ligand.atom_indices),
         *(ligand.hydrogen_indices, ligand.hydrogen_parents, protein.residue_types, protein.backbone),
-    ):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    )
