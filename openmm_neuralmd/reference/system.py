@@ -20,6 +20,7 @@ from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_pat
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.force_field.force_field_files import find_own_file, load_openmm_force_field
+from openmm_neuralmd.force_field.movers import COUPLINGS
 from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.molecule.chemistry import read_sdf
 from openmm_neuralmd.molecule.complex import (
@@ -258,7 +259,7 @@ def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None 
             f"{top} has {topology.getNumAtoms()} atoms, {system_path} has {system.getNumParticles()} particles; give "
             "the structure this System was made for"
         )
-    for index in [k for k, f in enumerate(system.getForces()) if isinstance(f, _OWN_COUPLING)][::-1]:
+    for index in [k for k, f in enumerate(system.getForces()) if type(f).__name__ in COUPLINGS][::-1]:
         system.removeForce(index)
     if system.usesPeriodicBoundaryConditions():
         topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
@@ -266,15 +267,6 @@ def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None 
     return MolecularSystem(
         topology, system, positions, _find_ligand(topology, ligand, top), str(top), f"given: {system_path.name}"
     )
-
-
-_OWN_COUPLING = (
-    mm.MonteCarloBarostat,
-    mm.MonteCarloAnisotropicBarostat,
-    mm.MonteCarloFlexibleBarostat,
-    mm.MonteCarloMembraneBarostat,
-    mm.AndersenThermostat,
-)
 
 
 def _find_sdf(source: str | Path | None, sdf: str | Path | None) -> Path | None:
