@@ -21,6 +21,7 @@ Check = Callable[[str, Any], Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LARGEST_SEED = 2**64 - 1  # half of the key of a counter-based generator, see dynamics.noise
 MOST_SNAPSHOTS = 2**31 - 1  # a DCD file counts frames with 32 bits
 MOST_STEPS_PER_SNAPSHOT = 100_000  # at 80 ps a snapshot they are shorter than a femtosecond, which MD itself takes
 MOST_THREADS = max(128, 4 * (os.cpu_count() or 1))

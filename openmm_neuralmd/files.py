@@ -12,9 +12,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openmm_neuralmd.errors import InputError, NeuralMDError, StorageError, describe_error
+
+if TYPE_CHECKING:  # not in every command that is asked for help
+    import numpy as np
 
 _LONGEST_NAME = 255  # bytes, of all usual file systems
 _LARGEST_TEXT = 4 * 2**30  # bytes, unpacked; a System of a million atoms has 0.5 GB
@@ -75,6 +78,15 @@ def compute_sha256(path: str | Path) -> str:
     """SHA-256 of a file's content in hexadecimal digits; memory does not grow with the file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_arrays(*arrays: "np.ndarray") -> str:
+    """SHA-256 of arrays, their types and shapes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def find_format(path: str | Path) -> str:

@@ -1,18 +1,28 @@
-"""What installed packages add, by entry points: found by name without an import, imported when first asked for.
+"""What is found by name: in a folder of this package, and in installed packages that offer it by entry points.
 
-So a broken package harms nobody who does not use it, and one who does reads its name.
+The latter is found without an import, and imported when first asked for. So a broken package harms nobody who does not
+use it, and one who does reads its name.
 """
 
 import logging
+import pkgutil
 from collections.abc import Callable, Collection
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from openmm_neuralmd.errors import InputError, describe_error
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+def load_own(package: ModuleType, name: str) -> list[Any]:
+    """What the modules of one of this package's folders call by a name, those that have it."""
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)]
+    return [getattr(module, name) for module in modules if hasattr(module, name)]
 
 
 class Plugins(Generic[T]):
@@ -95,7 +105,7 @@ class Plugins(Generic[T]):
         if not isinstance(loaded, self._accepts):
             expected = f"{self._accepts.__module__}.{self._accepts.__qualname__}"
             raise self._error(f"{which} is {type(loaded).__name__}: its entry point must name an object of {expected}")
-        own_name = getattr(loaded, self._named_by)
+        own_name = getattr(loaded, self._named_by, None)  # a kind may have forgotten it
         if own_name != name:
             raise self._error(f"{which} calls itself {own_name!r}: its entry point must have the same name")
         return loaded

@@ -1,6 +1,6 @@
 """The one place where OpenMM's units and the models' units meet.
 
-Public units are OpenMM's: nm, ps, Da, kJ/mol, K. Inside models, solvers and training: angstrom, Da, and time in
+Public units are OpenMM's: nm, ps, Da, kJ/mol, K. Inside networks, dynamics and training: angstrom, Da, and time in
 snapshots (``snapshot_interval`` ps each). With 1 Da nm/ps^2 = 1 kJ/mol/nm and tau the snapshot interval in ps:
 
     x[nm] = 0.1 x[A]    v[nm/ps] = (0.1/tau) v    F[kJ/mol/nm] = (0.1/tau^2) m[Da] a[A/snapshot^2]

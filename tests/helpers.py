@@ -22,7 +22,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch import Tensor
 
-from openmm_neuralmd.analysis.bundled import get_bundled_path
+from openmm_neuralmd.analysis.bundled import REPLICAS, get_bundled_path
+from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.io.hdf5_trajectories import HDF5Writer
 from openmm_neuralmd.models.bound import make_stepped
@@ -252,6 +253,22 @@ def edit_json(change: Callable[[dict], object]) -> Callable[[bytes], bytes]:
         return json.dumps(record).encode()
 
     return edit
+
+
+def load_bundled_replicas() -> list[Observation]:
+    """Ligand snapshots of r1 and r2 every 8 ps, superposed on all CA atoms of ``complex.pdb``."""
+    with np.load(get_bundled_path("reference.npz")) as stored:
+        protocol = json.loads(str(stored["provenance"]))["protocol"]
+        return [
+            Observation(
+                label=name,
+                source=f"bundled MD replica {name} ({protocol})",
+                interval=float(stored["frame_interval_ps"]),
+                positions=stored[name][:, stored["is_heavy"]],
+                clashes=stored[f"clashes_{name}"],
+            )
+            for name in REPLICAS
+        ]
 
 
 def pretend_plugins(monkeypatch: pytest.MonkeyPatch, plugins: Plugins, *offers: tuple[str, str, str]) -> None:

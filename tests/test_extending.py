@@ -4,8 +4,9 @@ import json
 import re
 import sys
 import types
-from collections.abc import Callable
-from importlib import import_module, resources
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from openmm_neuralmd.dynamics.equation import Dynamics
 from openmm_neuralmd.dynamics.propagator import propagate
 from openmm_neuralmd.dynamics.state import State
 from openmm_neuralmd.dynamics.stepped import Stepped
+from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io import copy_format
 from openmm_neuralmd.models import registry
 from openmm_neuralmd.models.export import load_model
@@ -57,8 +59,8 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
 
 def test_entry_points_are_those_that_are_looked_for() -> None:
     found = set(re.findall(r'project\.entry-points\."(.+?)"', TEXT))
-    plugins = (registry.OTHER_KINDS, properties.OTHER_PROPERTIES, copy_format.OTHER_FORMATS)
-    assert found == {*(p.group for p in plugins), schemes.ENTRY_POINTS}
+    plugins = (registry.OTHER_KINDS, properties.OTHER_PROPERTIES, copy_format.OTHER_FORMATS, schemes.OTHER_SCHEMES)
+    assert found == {p.group for p in plugins}
 
 
 class TestKind:
@@ -91,13 +93,11 @@ class TestKind:
 
 class TestScheme:
     @pytest.fixture
-    def ralston(self, install, monkeypatch: pytest.MonkeyPatch) -> None:
-        scheme = import_module(install("scheme")).SCHEME
-        found = {**schemes.find_schemes(), scheme.name: scheme}
-        monkeypatch.setattr(schemes, "find_schemes", lambda: found)
-        for module in list(sys.modules.values()):
-            if getattr(module, "find_schemes", None) is not None and module is not schemes:
-                monkeypatch.setattr(module, "find_schemes", lambda: found)
+    def ralston(self, install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        pretend_plugins(monkeypatch, schemes.OTHER_SCHEMES, ("a-package", "ralston", f"{install('scheme')}:SCHEME"))
+        schemes.find_schemes.cache_clear()
+        yield
+        schemes.find_schemes.cache_clear()
 
     def test_it_has_its_order(self, ralston: None) -> None:
         """Of a harmonic oscillator with friction."""
@@ -151,3 +151,23 @@ def test_format(install, monkeypatch: pytest.MonkeyPatch, tiny_complex: Complex,
         assert data["positions"].shape == (5, tiny_complex.topology.getNumAtoms(), 3)
         assert len(np.unique(np.diff(data["times"]))) == 1
     assert files.get_copy("npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("read", "does not hold what was written to it"), ("open", "cannot be written: no file is like this")],
+)
+def test_a_format_that_fails(
+    fault: str, told: str, install, monkeypatch: pytest.MonkeyPatch, tiny_complex: Complex, tmp_path: Path
+) -> None:
+    """In one line, whatever somebody else's code raises."""
+
+    def fail(*_: object) -> None:
+        raise KeyError("no file is like this")
+
+    pretend_plugins(monkeypatch, copy_format.OTHER_FORMATS, ("a-package", "npz", f"{install('format')}:FORMAT"))
+    format_ = copy_format.get_copy_format("npz")
+    monkeypatch.setattr(copy_format.OTHER_FORMATS, "_loaded", {"npz": replace(format_, **{fault: fail})})
+    with pytest.raises(InputError, match=rf"trajectory\.npz: {told}"):
+        simulate(tiny_complex, make_double(tiny_complex), tmp_path, n_snapshots=2, formats=["npz"])
+    assert not (tmp_path / "trajectory.npz").exists()

@@ -1,6 +1,5 @@
 """The bundled 4G3E reference: ligand, starting structure, and two MD replicas of 2.88 ns each."""
 
-import json
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
-from openmm_neuralmd.molecule.ligand import Ligand, load_ligand_sdf
+from openmm_neuralmd.molecule.ligand import load_ligand_sdf
 from openmm_neuralmd.molecule.site import BindingSite, build_site
 
 LIGAND_NAME = "0WC"
@@ -24,32 +22,11 @@ def get_bundled_path(name: str) -> Path:
     return Path(str(resources.files("openmm_neuralmd") / "assets" / "4g3e" / name))
 
 
-def load_bundled_ligand() -> Ligand:
-    """0WC with its bond orders, reference geometry and atom names."""
-    return load_bundled_site().ligand
-
-
 def load_bundled_site() -> BindingSite:
     """The binding site of ``complex.pdb``."""
     start = mdtraj.load(str(get_bundled_path("complex.pdb")))
     graph = load_ligand_sdf(get_bundled_path("ligand.sdf"), LIGAND_NAME)
     return build_site(start.topology, start.xyz[0].astype(np.float64), ligand=LIGAND_NAME, graph=graph)
-
-
-def load_bundled_replicas() -> list[Observation]:
-    """Ligand snapshots of r1 and r2 every 8 ps, superposed on all CA atoms of ``complex.pdb``."""
-    with np.load(get_bundled_path("reference.npz")) as stored:
-        protocol = json.loads(str(stored["provenance"]))["protocol"]
-        return [
-            Observation(
-                label=name,
-                source=f"bundled MD replica {name} ({protocol})",
-                interval=float(stored["frame_interval_ps"]),
-                positions=stored[name][:, stored["is_heavy"]],
-                clashes=stored[f"clashes_{name}"],
-            )
-            for name in REPLICAS
-        ]
 
 
 def open_bundled_replica(name: str) -> TrajectoryFile:

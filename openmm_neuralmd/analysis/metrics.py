@@ -89,28 +89,6 @@ def compute_rmsd(positions: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.sqrt(((np.asarray(positions, dtype=np.float64) - reference) ** 2).sum(axis=-1).mean(axis=-1))
 
 
-def compute_internal_rmsd(positions: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """RMSD of each frame after superposing the ligand on itself: its change of shape alone.
-
-    Args:
-        positions: Ligand heavy atoms [nm], (n_frames, n_atoms, 3).
-        reference: One pose [nm], (n_atoms, 3).
-
-    Returns:
-        RMSD [nm], (n_frames,).
-
-    Source: Kabsch (1976), doi:10.1107/S0567739476001873.
-    """
-    xyz = np.asarray(positions, dtype=np.float64)
-    moved = xyz - xyz.mean(axis=1, keepdims=True)
-    target = np.asarray(reference, dtype=np.float64) - np.mean(reference, axis=0)
-    covariance = np.einsum("fai,aj->fij", moved, target)
-    singular = np.linalg.svd(covariance, compute_uv=False)
-    singular[:, -1] *= np.sign(np.linalg.det(covariance))
-    squared = (moved**2).sum(axis=(1, 2)) + (target**2).sum() - 2.0 * singular.sum(axis=1)
-    return np.sqrt(np.maximum(squared, 0.0) / len(target))
-
-
 @in_chunks
 def compute_pair_distances(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Distances [nm], (n_frames, n_pairs), of atom pairs (n_pairs, 2) in positions (n_frames, n_atoms, 3)."""

@@ -143,7 +143,7 @@ def _describe_energies(comparison: Comparison) -> str:
     ]
     text = (
         "Interaction: E(complex) \u2212 E(protein) \u2212 E(ligand) at one geometry, of the ligand with "
-        f"{len(physics.residues)} residues within {10 * SHELL_NM:g} \u00c5 of the starting pose. "
+        f"{len(physics.residues)} residues within {ANGSTROM_PER_NM * SHELL_NM:g} \u00c5 of the starting pose. "
         f"{physics.protocol['text']} \u201cMoved\u201d: rms displacement of the ligand's heavy atoms in that. Strain: "
         "the ligand alone, minimised to convergence under the same ties, above the lowest energy that free "
         "minimisation found from any snapshot here; thermal angles and torsions that the ties hold are part of it. "

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from openmm_neuralmd.analysis.chunks import in_chunks
 from openmm_neuralmd.analysis.metrics import compute_pair_distances
 from openmm_neuralmd.molecule.ligand import compute_pyramidality
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 CLASH_FRACTION = 0.75
 """Of the sum of van der Waals radii; PoseBusters' limit, doi:10.1039/D3SC04185A (Table 3)."""
@@ -58,7 +59,7 @@ def compute_ring_deviations(positions: np.ndarray, rings: Sequence[Sequence[int]
 def get_vdw_radii(atomic_numbers: np.ndarray) -> np.ndarray:
     """Van der Waals radii [nm] of RDKit's periodic table, the one PoseBusters uses, (n_atoms,)."""
     table = Chem.GetPeriodicTable()
-    return np.array([table.GetRvdw(int(z)) for z in atomic_numbers]) / 10.0
+    return np.array([table.GetRvdw(int(z)) for z in atomic_numbers]) / ANGSTROM_PER_NM
 
 
 def count_clashes(

@@ -10,6 +10,7 @@ import numpy as np
 
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.text import clean_text
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 RESOLUTION_ANGSTROM = 0.005
 """Of the packed coordinates: 16-bit integers, so at most 164 A from the centre."""
@@ -38,7 +39,7 @@ def pack_trajectory(o: Observation, ligand: str, pose: np.ndarray, color: str) -
     axes = np.linalg.svd(pose - center, full_matrices=False)[2]
     axes[2] *= np.linalg.det(axes)  # a rotation, not a reflection
     shown.xyz = ((shown.xyz - center) @ axes.T).astype(np.float32)
-    xyz = 10.0 * shown.xyz
+    xyz = ANGSTROM_PER_NM * shown.xyz
     shown_name = name_residue(ligand)
     integers = np.clip(np.round(xyz / RESOLUTION_ANGSTROM), -32768, 32767).astype("<i2")
     return {

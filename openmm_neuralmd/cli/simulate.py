@@ -17,10 +17,10 @@ from openmm_neuralmd.cli.options import (
 from openmm_neuralmd.cli.parsing import translate
 from openmm_neuralmd.cli.progress import ProgressBar
 from openmm_neuralmd.cli.values import seed, whole
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.io.copy_format import list_copy_formats
 from openmm_neuralmd.io.directory import RunFiles
 from openmm_neuralmd.simulation.force import BACKENDS
-from openmm_neuralmd.simulation.integrators import SCHEMES
 from openmm_neuralmd.simulation.run import simulate
 from openmm_neuralmd.simulation.start import choose_complex
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--snapshots", dest="n_snapshots", **whole(), default=100, metavar="N", help="of the whole run (default: 100)"
     )
     parser.add_argument("--steps-per-snapshot", **whole(), metavar="N", help="default: the model's own")
-    parser.add_argument("--scheme", metavar="S", help=f"{', '.join(SCHEMES)} (default: the model's own)")
+    parser.add_argument("--scheme", metavar="S", help=f"{', '.join(find_schemes())} (default: the model's own)")
     parser.add_argument("--seed", **seed(), default=0, help="of the noise (default: 0)")
     parser.add_argument(
         "--backend", default="python", metavar="B", help=f"auto, {', '.join(BACKENDS)} (default: python)"

@@ -9,14 +9,11 @@ import re
 from functools import partial
 from typing import Any
 
-from openmm_neuralmd.checks import MOST_THREADS
+from openmm_neuralmd.checks import LARGEST_SEED, MOST_THREADS
 from openmm_neuralmd.errors import InputError
 
 LARGEST_COUNT = 2**31 - 1
 """What file headers and libraries written in C count with."""
-LARGEST_SEED = 2**64 - 1
-"""Half of the key of a counter-based generator, see ``dynamics.noise``."""
-"""Half of the key of a counter-based generator, see ``dynamics.noise``."""
 LONGEST_PS = 1e9
 """A millisecond; no trajectory is as long."""
 _TINY = 1e-6

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmm_neuralmd.checks import is_count
+from openmm_neuralmd.checks import LARGEST_SEED, is_count
 from openmm_neuralmd.errors import InputError
 
-_LARGEST_SEED = 2**64 - 1  # half of Philox's key
 _SHOWN = 60  # characters of what is no seed
 _ROUNDS = 10  # the 10 of Philox4x64-10
 _WORDS = 4  # of one counter
@@ -46,18 +45,8 @@ def draw_normals(seeds: Sequence[int], step: int, n: int, *, device: torch.devic
     return torch.from_numpy(_make_normals_in_numpy(_draw_raw(seeds, step, n_words))[:, :n])
 
 
-def draw_words(seeds: Sequence[int], step: int, n: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Random words of one step: 64 bits each, in int64, (n_replicas, n).
-
-    On the CPU they come from NumPy's Philox, which is compiled; elsewhere from ``compute_words``.
-    """
-    if torch.device(device).type != "cpu":
-        return compute_words(seeds, step, n, device=device)
-    return torch.from_numpy(_draw_raw(seeds, step, n).view(np.int64))
-
-
 def compute_words(seeds: Sequence[int], step: int, n: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """The same words from integer arithmetic in torch, on any device."""
+    """Random words of one step from integer arithmetic in torch: 64 bits each, in int64, (n_replicas, n)."""
     signed = [_sign(seed) for seed in seeds]
     keys = [torch.tensor(signed, device=device)[:, None], torch.tensor(_sign(step), device=device)]
     count = torch.arange(1, -(-n // _WORDS) + 1, device=device).expand(len(signed), -1)  # NumPy counts from 1
@@ -80,7 +69,7 @@ def make_normals(words: Tensor) -> Tensor:
 
 
 def _draw_raw(seeds: Sequence[int], step: int, n: int) -> np.ndarray:
-    """Words of NumPy's Philox, uint64, (n_replicas, n)."""
+    """The same words of NumPy's Philox, which is compiled, uint64, (n_replicas, n)."""
     keys = np.array([[seed, step] for seed in seeds], dtype=np.uint64)  # a list of large seeds would become floats
     return np.stack([np.random.Philox(key=key).random_raw(n) for key in keys])
 
@@ -99,7 +88,7 @@ def _make_normals_in_numpy(words: np.ndarray) -> np.ndarray:
 
 def check_seed(seed: Any, name: str = "seed") -> int:
     """The seed itself; InputError where Philox cannot take it."""
-    if not is_count(seed) or not 0 <= seed <= _LARGEST_SEED:
+    if not is_count(seed) or not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"{name} {repr(seed)[:_SHOWN]}: give an integer from 0 to 2^64 - 1")
     return int(seed)
 

@@ -28,6 +28,7 @@ from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError, Projectio
 from openmm_neuralmd.molecule.complex import Ligand
 from openmm_neuralmd.molecule.shape import Shape, build_shape
 from openmm_neuralmd.molecule.superposition import superpose
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 TOLERANCE_NM = 1e-5  # a hundredth of what a bond vibrates; OpenMM's constraints have 1e-5 of a bond
 MAX_ITERATIONS = 50  # 2 to 6 are usual; what takes more is led along the guided path
@@ -189,10 +190,11 @@ class BondProjection:
             elif increment > smallest:
                 increment /= 2
             else:
+                before, after = (ANGSTROM_PER_NM * float(self.compute_deviation(x)) for x in (target, trial[0]))
                 raise ProjectionError(
-                    f"bonds cannot be brought back: largest distance error {10 * self.compute_deviation(target):.2f} Å "
-                    f"before and {10 * self.compute_deviation(trial[0]):.4f} Å after {total} iterations "
-                    f"(tolerance {10 * self.tolerance:.4f} Å); use more steps per snapshot"
+                    f"bonds cannot be brought back: largest distance error {before:.2f} Å before and {after:.4f} Å "
+                    f"after {total} iterations (tolerance {ANGSTROM_PER_NM * self.tolerance:.4f} Å); use more steps "
+                    "per snapshot"
                 )
         return x, total
 

@@ -1,28 +1,22 @@
 """What a scheme is, and where schemes are found: one file each, which holds its solver and its OpenMM program.
 
 The package's own are the modules of ``dynamics.schemes``; other packages name theirs in the entry point group
-``openmm_neuralmd.schemes``. Either way a module offers ``SCHEME``.
+``openmm_neuralmd.schemes``, when schemes are first asked for. Either way a module offers ``SCHEME``.
 """
 
-import logging
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from openmm_neuralmd.dynamics import schemes
 from openmm_neuralmd.dynamics.equation import Dynamics
-from openmm_neuralmd.errors import InputError, describe_error
+from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.plugins import Plugins, load_own
 
-ENTRY_POINTS = "openmm_neuralmd.schemes"
-"""The group in which a package names an object of type ``Scheme``."""
 DEFAULT_SCHEME = "leapfrog"
-_log = logging.getLogger(__name__)
 
 
 class Solver(Protocol):
@@ -77,26 +71,18 @@ def find_schemes() -> Mapping[str, Scheme]:
 
     What another package offers in vain, because it cannot be imported or has a name that is taken, is logged.
     """
-    found = {scheme.name: scheme for scheme in _import_own()}
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            scheme = point.load()
-        except Exception as error:  # somebody else's code
-            _log.warning("scheme %s of %s cannot be used: %s", point.name, point.value, describe_error(error))
-            continue
-        if not isinstance(scheme, Scheme) or scheme.name in found:
-            reason = "its name is taken" if isinstance(scheme, Scheme) else "it is no Scheme"
-            _log.warning("scheme %s of %s cannot be used: %s", point.name, point.value, reason)
-            continue
-        found[scheme.name] = scheme
-    ordered = sorted(found.values(), key=lambda s: (s.name != DEFAULT_SCHEME, s.takes_noise, s.order, s.name))
+    found = [*_find_own().values(), *OTHER_SCHEMES.load_all()]
+    ordered = sorted(found, key=lambda s: (s.name != DEFAULT_SCHEME, s.takes_noise, s.order, s.name))
     return {scheme.name: scheme for scheme in ordered}
 
 
-def _import_own() -> Iterator[Scheme]:
-    for module in pkgutil.iter_modules(schemes.__path__):
-        if not module.name.startswith("_"):
-            yield import_module(f"{schemes.__name__}.{module.name}").SCHEME
+@cache
+def _find_own() -> dict[str, Scheme]:
+    return {scheme.name: scheme for scheme in load_own(schemes, "SCHEME")}
+
+
+OTHER_SCHEMES = Plugins("openmm_neuralmd.schemes", "scheme", Scheme, _find_own)
+"""Schemes of other packages."""
 
 
 def check_scheme(scheme: Any, *, has_noise: bool) -> str:

@@ -2,7 +2,7 @@
 
 A step follows a scheme (theory: "The coarse step"), is projected onto the ligand's shape, x <- P(x), and the
 velocity is corrected by what the projection moved, v <- v + (P(x) - x)/h. A snapshot shows x and its vibration, which
-the next step does not feel. OpenMM's programs in ``simulation.integrators`` do the same, operation by operation.
+the next step does not feel. OpenMM's programs in ``simulation.programs`` do the same, operation by operation.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -15,6 +15,7 @@ from openmm_neuralmd.models.export import Model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
+_LEAST_VARIANCE = 1e-12  # [nm^2]; of a coordinate that never changed it is 0, and L has to exist
 _SHRINKAGE = 0.05  # of the harmonic baseline's covariance towards its diagonal: fewer frames than coordinates
 
 
@@ -50,7 +51,7 @@ def make_trivial_predictors(training: np.ndarray) -> list[Predictor]:
     mean = training.mean(axis=0)
     deviations = (training - mean).reshape(len(training), -1)
     covariance = deviations.T @ deviations / len(training)
-    covariance = (1.0 - _SHRINKAGE) * covariance + _SHRINKAGE * np.diag(np.diag(covariance))
+    covariance = (1.0 - _SHRINKAGE) * covariance + _SHRINKAGE * np.diag(np.diag(covariance) + _LEAST_VARIANCE)
     factor = np.linalg.cholesky(covariance)
     return [
         make_frozen_predictor(training),

@@ -121,7 +121,7 @@ class Judge:
         return {
             "RMSF [A]": ANGSTROM_PER_NM * float(rmsf.mean()),
             "RMSF error [A]": ANGSTROM_PER_NM * float(np.abs(rmsf - expected).mean()),
-            "RMSF r": float(np.corrcoef(rmsf, expected)[0, 1]) if rmsf.std() > 1e-9 else None,
+            "RMSF r": float(np.corrcoef(rmsf, expected)[0, 1]) if min(rmsf.std(), expected.std()) > 1e-9 else None,
             "W RMSD [A]": ANGSTROM_PER_NM * float(compute_wasserstein_distances(*rmsds)[0]),
             "W pairs [A]": ANGSTROM_PER_NM * float(compute_wasserstein_distances(*distances).mean()),
         }

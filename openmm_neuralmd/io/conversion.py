@@ -12,7 +12,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from openmm_neuralmd.errors import InputError, describe_error
+from openmm_neuralmd.errors import InputError, NeuralMDError, describe_error
 from openmm_neuralmd.files import give_ascii_path, require_room, require_storage, write_whole
 from openmm_neuralmd.io.copy_format import CopyFormat, get_copy_format, list_copy_formats
 from openmm_neuralmd.io.directory import RunFiles
@@ -62,7 +62,9 @@ def _convert(files: RunFiles, format_: CopyFormat, target: Path, interval: float
                 xyz = np.ascontiguousarray(frames[first : first + _CHUNK])  # A
                 numbers = np.arange(first + 1, first + 1 + len(xyz), dtype=np.int32)
                 write(xyz, (interval * numbers).astype(np.float32), numbers)
-    except (OSError, RuntimeError) as error:
+    except NeuralMDError:
+        raise
+    except Exception as error:  # of libraries, and of formats of other packages
         require_storage(error, copy)
         raise InputError(f"{copy}: cannot be written: {describe_error(error)}; {remedy}") from error
     if not _is_whole(target, topology, frames, format_):
@@ -79,6 +81,6 @@ def _is_whole(path: Path, topology: mdtraj.Topology, frames: np.ndarray, format_
             if len(expected) < len(chunk) or not np.allclose(chunk, expected, rtol=1e-6, atol=_TOLERANCE_NM):
                 return False
             n_read += len(chunk)
-    except (InputError, OSError):
+    except Exception:  # readers raise whatever the damage led to
         return False
     return n_read == len(frames)

@@ -1,10 +1,13 @@
 """A run directory: which files it holds, whether a run may start or go on there, and how it replaces another."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import check_writable, read_json
@@ -12,6 +15,7 @@ from openmm_neuralmd.folders import abandon_replacement, begin_replacement, fini
 from openmm_neuralmd.io.copy_format import list_copy_formats
 from openmm_neuralmd.io.writers import START_AGAIN, check_csv, check_dcd, count_dcd_frames
 from openmm_neuralmd.signals import Terminated
+from openmm_neuralmd.version import __version__
 
 LOG_COLUMNS = ("snapshot", "time_ps", "ligand_rmsd_nm", "max_bond_deviation_nm", "projection_iterations")
 
@@ -111,6 +115,19 @@ def _is_session(session: Any) -> bool:
         return False
     numbers = [session.get(name) for name in ("from_snapshot", "to_snapshot", "wall_time_s")]
     return all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < math.inf for v in numbers)
+
+
+def collect_versions(**more: str) -> dict[str, str]:
+    """What takes part in every run, and ``more`` that takes part in this one."""
+    from openmm import Platform
+
+    return {
+        "openmm_neuralmd": __version__,
+        "openmm": Platform.getOpenMMVersion(),
+        **more,
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+    }
 
 
 def compare_versions(record: Mapping[str, Any], now: Mapping[str, str]) -> str | None:

@@ -33,6 +33,7 @@ from openmm_neuralmd.molecule.residues import (
     is_bulk,
     select_residue,
 )
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 SUFFIXES = (".gro", ".tpr", *PRMTOP_SUFFIXES, ".psf", *HDF5_SUFFIXES)
 """Of files that mdtraj or MDAnalysis reads; PDB and mmCIF files are OpenMM's."""
@@ -183,11 +184,12 @@ def _check_covalent(topology: Any, residue: Any, heavy: list[Any], positions: np
     tree = cKDTree(positions[[a.index for a in others]])
     for atom in heavy:
         distance, k = tree.query(positions[atom.index])
-        radii = sum(gemmi.Element(a.element.symbol).covalent_r for a in (atom, others[k])) / 10.0
+        radii = sum(gemmi.Element(a.element.symbol).covalent_r for a in (atom, others[k])) / ANGSTROM_PER_NM
         if distance < radii + _COVALENT_NM:
             raise InputError(
                 f"{name}: ligand {describe_residue(residue)} is bonded to {describe_residue(others[k].residue)} "
-                f"({atom.name}-{others[k].name}, {10 * distance:.2f} Å): covalent ligands are not supported"
+                f"({atom.name}-{others[k].name}, {ANGSTROM_PER_NM * distance:.2f} Å): covalent ligands are not "
+                "supported"
             )
 
 

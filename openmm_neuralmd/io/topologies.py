@@ -24,6 +24,7 @@ from openmm_neuralmd.io.formats import (
 )
 from openmm_neuralmd.io.hdf5_trajectories import load_hdf5
 from openmm_neuralmd.molecule.residues import ION_ELEMENTS
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 _HEAVIEST_HYDROGEN = 4.5  # [Da]
 _ELEMENTS = mdtraj.element.Element._elements_by_symbol
@@ -116,11 +117,11 @@ def _load_tpr(path: Path) -> StructureFile:
     for a, b in bonds:
         topology.add_bond(atoms[a], atoms[b])
     try:
-        positions = universe.atoms.positions / 10.0
+        positions = universe.atoms.positions / ANGSTROM_PER_NM
         cell = universe.trajectory.ts.triclinic_dimensions
     except (AttributeError, ValueError, MDAnalysis.exceptions.NoDataError):  # before MDAnalysis 2.10
         return StructureFile(topology, None, None)
-    return StructureFile(topology, positions.astype(np.float64), None if cell is None else cell / 10.0)
+    return StructureFile(topology, positions.astype(np.float64), None if cell is None else cell / ANGSTROM_PER_NM)
 
 
 def guess_elements(masses: np.ndarray, bonds: np.ndarray) -> list[Any]:

@@ -4,14 +4,12 @@ Every bound model makes a propagator. One that is a force besides (``BoundForce`
 any other (``BoundPropagator``) moves the ligand by the displacements of its propagator.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +20,7 @@ from openmm_neuralmd.dynamics.projected import ProjectedPropagator
 from openmm_neuralmd.dynamics.propagator import Propagator
 from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.errors import InputError, ModelContractError
+from openmm_neuralmd.files import hash_arrays
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding
 from openmm_neuralmd.molecule.complex import Complex, Ligand
 
@@ -82,7 +81,7 @@ class BoundModel(ABC):
         snapshot_interval: [ps].
         scheme, steps_per_snapshot: The defaults the model was trained for; of forces.
         path, sha256: The model file.
-        complex_sha256: Of the complex, see ``compute_complex_hash``.
+        binding_sha256: Of what was read of the complex, see ``compute_binding_hash``.
         dtype: Of the network and of what it gives; positions, velocities and normals may come in another.
         keeps_shape: Whether its rollouts, as the kind is defined, bring bonds back after each step.
     """
@@ -97,7 +96,7 @@ class BoundModel(ABC):
     steps_per_snapshot: int
     path: Path
     sha256: str
-    complex_sha256: str
+    binding_sha256: str
     dtype: torch.dtype
     keeps_shape: bool
 
@@ -141,7 +140,7 @@ class BoundModel(ABC):
                 f"the model is bound to {self.n_atoms} atoms, ligand {ligand.name} has {ligand.n_atoms} heavy atoms: "
                 "bind it to this complex"
             )
-        if self.complex_sha256 != compute_complex_hash(complex_):
+        if self.binding_sha256 != compute_binding_hash(complex_):
             raise ModelContractError(
                 f"the model is bound to another complex than this one with ligand {ligand.name} (other atoms, pose or "
                 "protein): give the model as load_model gives it, which is bound here, or bind it to this complex"
@@ -293,14 +292,10 @@ def make_stepped(
     )
 
 
-def compute_complex_hash(complex_: Complex) -> str:
+def compute_binding_hash(complex_: Complex) -> str:
     """SHA-256 of all that binding reads: elements, bonds, pose and geometry of the ligand; residues and backbone."""
     ligand, protein = complex_.ligand, complex_.protein
-    digest = hashlib.sha256()
-    for array in (
+    return hash_arrays(
         *(ligand.atomic_numbers, ligand.bonds, ligand.positions, ligand.geometry),
         *(protein.residue_types, protein.backbone, protein.is_linked),
-    ):
-        digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    )

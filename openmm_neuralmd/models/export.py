@@ -25,7 +25,7 @@ from openmm_neuralmd.checks import a_choice, an_instance, check_arguments, check
 from openmm_neuralmd.errors import InputError, ModelContractError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.models.archive import METADATA_FILE, Archive, read_model_file
-from openmm_neuralmd.models.bound import BoundForce, BoundModel, FrozenNetwork, compute_complex_hash
+from openmm_neuralmd.models.bound import BoundForce, BoundModel, FrozenNetwork, compute_binding_hash
 from openmm_neuralmd.models.elements import find_stand_ins
 from openmm_neuralmd.models.metadata import SCHEMA_VERSION, check_metadata, parse_metadata
 from openmm_neuralmd.models.networks.interface import (
@@ -39,7 +39,7 @@ from openmm_neuralmd.models.registry import get_kind
 from openmm_neuralmd.models.weights import build_quietly, check_weights
 from openmm_neuralmd.molecule.complex import A_COMPLEX, Complex
 from openmm_neuralmd.molecule.shape import Shape
-from openmm_neuralmd.units import compute_force_factor
+from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
 BUNDLED = ("ode", "sde")
 _PREFIX = "net."  # of the network's names in a file
@@ -147,7 +147,7 @@ class _WholeSystem(nn.Module):
         super().__init__()
         self.register_buffer("origin", origin)
         self.bound = bound
-        self.factor = factor
+        self.factor, self.angstrom_per_nm = factor, ANGSTROM_PER_NM  # TorchScript knows no names of a module
         self.register_buffer("ligand", ligand)
         self.register_buffer("ends", tree[0])
         self.register_buffer("starts", tree[1])
@@ -158,7 +158,7 @@ class _WholeSystem(nn.Module):
         x = positions[self.ligand].to(self.centre.dtype)
         if box is not None:
             x = self.restore_image(x, box.to(x.dtype))
-        force = self.factor * self.bound(10.0 * x.unsqueeze(0) - self.origin).squeeze(0)
+        force = self.factor * self.bound(self.angstrom_per_nm * x.unsqueeze(0) - self.origin).squeeze(0)
         forces = torch.zeros_like(positions)
         forces[self.ligand] = force.to(positions.dtype)
         return torch.zeros([], dtype=positions.dtype, device=positions.device), forces
@@ -279,7 +279,7 @@ class _Binding:
             "steps_per_snapshot": int(metadata["steps_per_snapshot"]),
             "path": model.path,
             "sha256": model.sha256,
-            "complex_sha256": compute_complex_hash(complex_),
+            "binding_sha256": compute_binding_hash(complex_),
             "dtype": dtype,
             "keeps_shape": kind.keeps_shape,
         }

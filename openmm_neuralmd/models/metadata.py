@@ -121,7 +121,7 @@ _METADATA = Record(
             f"atomic numbers from 1 to {_HEAVIEST_ELEMENT}, at least one, each once, in rising order",
             _has_sorted_elements,
         ),
-        "scheme": one_of(tuple(find_schemes())),
+        "scheme": TEXT,  # of find_schemes, which imports what other packages offer
         "steps_per_snapshot": integer(1, MOST_STEPS_PER_SNAPSHOT),
     },
     {"training": _TRAINING, "metrics": FREE, "versions": FREE},
@@ -163,6 +163,7 @@ def check_metadata(metadata: Any) -> None:
         check_form(metadata, _METADATA, "")
         kind = _find_kind(metadata["kind"])
         _check_config(kind, metadata["config"])
+        check_form(metadata["scheme"], one_of(tuple(find_schemes())), "scheme")
         if kind.is_force and kind.is_random and not find_schemes()[metadata["scheme"]].takes_noise:
             complain("scheme", metadata["scheme"], f"a scheme for models with noise ({join_noisy()})")
     except EntryError as fault:

@@ -4,10 +4,8 @@ A package adds a kind by an entry point of the group ``openmm_neuralmd.kinds``, 
 object is a ``Kind``.
 """
 
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from torch import nn
@@ -15,7 +13,7 @@ from torch import nn
 from openmm_neuralmd.errors import ModelContractError
 from openmm_neuralmd.models import kinds
 from openmm_neuralmd.models.kinds.kind import Kind
-from openmm_neuralmd.plugins import Plugins
+from openmm_neuralmd.plugins import Plugins, load_own
 
 
 def list_kinds() -> tuple[str, ...]:
@@ -59,9 +57,7 @@ def build_network(kind: str, config: Mapping[str, Any]) -> nn.Module:
 @cache
 def _find_own() -> dict[str, Kind]:
     """What the modules of ``models.kinds`` name ``KIND``, by its name."""
-    modules = [import_module(f"{kinds.__name__}.{found.name}") for found in pkgutil.iter_modules(kinds.__path__)]
-    found = [module.KIND for module in modules if hasattr(module, "KIND")]
-    return {kind.name: kind for kind in found}
+    return {kind.name: kind for kind in load_own(kinds, "KIND")}
 
 
 OTHER_KINDS = Plugins("openmm_neuralmd.kinds", "kind", Kind, _find_own, ModelContractError)

@@ -7,6 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from openmm_neuralmd.molecule.images import shift_to_nearest_image
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 BOND_TOLERANCE = 1.3
 """Times the sum of covalent radii: atoms closer than this are bonded, where no record says so."""
@@ -47,7 +48,7 @@ def perceive_bonds(atomic_numbers: np.ndarray, positions: np.ndarray, cell: np.n
     from rdkit import Chem
 
     table = Chem.GetPeriodicTable()
-    radii = np.array([table.GetRcovalent(int(z)) for z in atomic_numbers]) / 10.0
+    radii = np.array([table.GetRcovalent(int(z)) for z in atomic_numbers]) / ANGSTROM_PER_NM
     distances = np.linalg.norm(shift_to_nearest_image(positions[:, None] - positions[None], cell), axis=-1)
     return np.argwhere(np.triu(distances < BOND_TOLERANCE * (radii[:, None] + radii[None]), k=1)).astype(np.int64)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from openmm_neuralmd.checks import check_arguments, check_path
 from openmm_neuralmd.errors import InputError
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 MAX_SEPARATION = 4  # bonds; beyond 1-4 pairs force fields treat atoms as not bonded at all
 MAX_MATCHES = 256  # orders of equivalent atoms: eight flipping rings
@@ -150,7 +151,7 @@ def _fit_lengths(orders: Sequence[float], atomic_numbers: np.ndarray, bonds: np.
 
     table = Chem.GetPeriodicTable()
     for (a, b), order in zip(bonds.tolist(), orders, strict=True):
-        radii = sum(table.GetRcovalent(int(atomic_numbers[k])) for k in (a, b)) / 10.0
+        radii = sum(table.GetRcovalent(int(atomic_numbers[k])) for k in (a, b)) / ANGSTROM_PER_NM
         longest = _LONGEST_MULTIPLE.get(order)
         if longest is not None and np.linalg.norm(positions[a] - positions[b]) > longest * radii:
             return False

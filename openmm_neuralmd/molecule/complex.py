@@ -1,6 +1,6 @@
 """The complex a simulation is about: a flexible ligand, a rigid protein, and where both stand in a topology.
 
-OpenMM's ``Topology`` and positions in nm go in; plain arrays come out, which models and solvers can use without
+OpenMM's ``Topology`` and positions in nm go in; plain arrays come out, which models and dynamics can use without
 knowing OpenMM.
 """
 

@@ -19,6 +19,7 @@ from openmm_neuralmd.molecule.chemistry import (
 )
 from openmm_neuralmd.molecule.images import shift_to_nearest_image
 from openmm_neuralmd.molecule.residues import is_ligand_like, list_atoms
+from openmm_neuralmd.units import ANGSTROM_PER_NM
 
 PYRAMIDALITY = 0.3
 """In MD at 300 K a stereocentre stays within 0.67 to 0.92, and planar carbon atoms bend to 0.38 (0WC, 720 frames)."""
@@ -199,7 +200,7 @@ def load_ligand_sdf(path: str | Path, name: str = "LIG") -> Ligand:
     kept = [b for b in molecule.GetBonds() if b.GetBeginAtomIdx() in heavy and b.GetEndAtomIdx() in heavy]
     symbols = [molecule.GetAtomWithIdx(i).GetSymbol() for i in heavy]
     hydrogens = [a for a in atoms if a.GetAtomicNum() == 1 and any(n.GetIdx() in heavy for n in a.GetNeighbors())]
-    xyz = molecule.GetConformer().GetPositions()[list(heavy)] / 10.0
+    xyz = molecule.GetConformer().GetPositions()[list(heavy)] / ANGSTROM_PER_NM
     pairs = [(heavy[b.GetBeginAtomIdx()], heavy[b.GetEndAtomIdx()]) for b in kept]
     return Ligand(
         name=name,

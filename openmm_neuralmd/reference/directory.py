@@ -1,19 +1,14 @@
 """The directory of a reference run: a run directory as `neuralmd compare` reads it, and what makes the run go on."""
 
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import openmm as mm
-
-import openmm_neuralmd
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.files import compute_sha256, read_json, write_atomically
-from openmm_neuralmd.io.directory import RunFiles, RunPlace, check_sessions, compare_versions
+from openmm_neuralmd.io.directory import RunFiles, RunPlace, check_sessions, collect_versions, compare_versions
 from openmm_neuralmd.io.writers import START_AGAIN, write_json
 from openmm_neuralmd.reference.protocol import Protocol
 from openmm_neuralmd.reference.system import MolecularSystem
@@ -147,18 +142,8 @@ def note_versions(record: dict[str, Any], **more: str) -> None:
         record: Changed.
         more: Versions beside those of ``collect_versions``.
     """
-    now = {**collect_versions(), **more}
+    now = collect_versions(**more)
     note = compare_versions(record, now) if record["sessions"] else None
     if note is not None:
         _log.warning("note: %s", note)
     record["versions"] = now
-
-
-def collect_versions() -> dict[str, str]:
-    """Of what takes part in every engine."""
-    return {
-        "openmm_neuralmd": openmm_neuralmd.__version__,
-        "openmm": mm.Platform.getOpenMMVersion(),
-        "numpy": np.__version__,
-        "python": sys.version.split()[0],
-    }

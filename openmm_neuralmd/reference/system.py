@@ -20,17 +20,15 @@ from openmm_neuralmd.checks import a_count, a_number, check_arguments, check_pat
 from openmm_neuralmd.errors import InputError, describe_error
 from openmm_neuralmd.files import write_atomically
 from openmm_neuralmd.force_field.force_field_files import find_own_file, load_openmm_force_field
+from openmm_neuralmd.force_field.movers import COUPLINGS
 from openmm_neuralmd.force_field.system_files import read_system
 from openmm_neuralmd.molecule.chemistry import read_sdf
 from openmm_neuralmd.molecule.complex import (
     Complex,
-    check_source,
     is_prepared,
-    load_bundled_complex,
     load_complex,
     read_pdb,
 )
-from openmm_neuralmd.molecule.complex import load_prepared_complex as _load_prepared
 from openmm_neuralmd.molecule.residues import is_bulk, is_ligand_like
 from openmm_neuralmd.reference.implicit import (
     IMPLICIT_CUTOFF_NM,
@@ -39,6 +37,7 @@ from openmm_neuralmd.reference.implicit import (
     replace_by_native_force,
 )
 from openmm_neuralmd.reference.parameters import find_ambertools, make_parameters
+from openmm_neuralmd.simulation.start import choose_complex
 
 SOLVENTS = ("tip3p", *IMPLICIT_SOLVENTS, "none")
 FORCE_FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
@@ -173,7 +172,7 @@ def build_system(
         raise InputError(f"`solvent={solvent}`: choose one of {', '.join(SOLVENTS)}")
     if not 0.0 <= padding < 100.0:
         raise InputError(f"`padding` {padding:g}: give 0 nm or more")
-    complex_ = _load(source, ligand, sdf)
+    complex_ = choose_complex(source, ligand=ligand, sdf=sdf, load=load_complex)
     if source is None and ligand_parameters is None:
         with resources.as_file(resources.files("openmm_neuralmd") / "assets" / "4g3e" / "ligand_gaff2.xml") as path:
             force_field = _load_force_field(path)
@@ -260,7 +259,7 @@ def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None 
             f"{top} has {topology.getNumAtoms()} atoms, {system_path} has {system.getNumParticles()} particles; give "
             "the structure this System was made for"
         )
-    for index in [k for k, f in enumerate(system.getForces()) if isinstance(f, _OWN_COUPLING)][::-1]:
+    for index in [k for k, f in enumerate(system.getForces()) if type(f).__name__ in COUPLINGS][::-1]:
         system.removeForce(index)
     if system.usesPeriodicBoundaryConditions():
         topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
@@ -268,28 +267,6 @@ def load_system(system_path: str | Path, top: str | Path, *, ligand: str | None 
     return MolecularSystem(
         topology, system, positions, _find_ligand(topology, ligand, top), str(top), f"given: {system_path.name}"
     )
-
-
-_OWN_COUPLING = (
-    mm.MonteCarloBarostat,
-    mm.MonteCarloAnisotropicBarostat,
-    mm.MonteCarloFlexibleBarostat,
-    mm.MonteCarloMembraneBarostat,
-    mm.AndersenThermostat,
-)
-
-
-def _load(source: str | Path | None, ligand: str | None, sdf: str | Path | None) -> Complex:
-    if source is None:
-        if ligand or sdf:
-            raise InputError("`ligand` and `sdf` belong to a `complex_file`; give one, or neither for the bundled 4G3E")
-        return load_bundled_complex()
-    check_source(source)
-    if ligand is None and sdf is None and is_prepared(source):
-        return _load_prepared(source)
-    if ligand is None:
-        raise InputError(f"{source}: which residue is the ligand? say `ligand=NAME` or NAME:CHAIN:NUMBER")
-    return load_complex(source, ligand, sdf=sdf)
 
 
 def _find_sdf(source: str | Path | None, sdf: str | Path | None) -> Path | None:

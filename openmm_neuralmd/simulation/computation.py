@@ -268,18 +268,24 @@ class LigandComputation:
         """The paths by the model's propagator with a scheme, see ``number_scheme``, and steps per snapshot, or 0.
 
         Raises:
-            InputError: If the model's propagator cannot have them.
+            InputError: If no scheme here has the number, or the model's propagator cannot have them.
         """
         key = scheme_number, steps
         if key not in self._paths:
             names = {number_scheme(name): name for name in (None, *find_schemes())}
+            if scheme_number not in names:
+                raise InputError(
+                    f"the integrator steps by a scheme that is none of {', '.join(find_schemes())}: install the "
+                    "package that offers it, or make a NeuralMDIntegrator anew"
+                )
             propagator = self._get_model().make_propagator(
                 scheme=names[scheme_number],
                 steps_per_snapshot=steps or None,
                 projection=self._settings["step"]["projection"],
             )
             interval = self._settings["step"]["snapshot_interval"]
-            self._paths[key] = SnapshotPath(propagator, seed=self._settings["seed"], snapshot_interval=interval)
+            path = SnapshotPath(propagator, seed=self._settings["seed"], snapshot_interval=interval)
+            self._paths.setdefault(key, path)  # another thread may have been here meanwhile
         return self._paths[key]
 
     def _check_protein(self, landmarks: np.ndarray, box: np.ndarray | None, step: int) -> None:
@@ -302,7 +308,7 @@ class LigandComputation:
             if stage == Stage.ACCELERATION and model.n_noise > 0:
                 force, noise = model.compute_force_and_noise(x, self._draw(model, step)[:, : model.n_noise])
                 scale = (timestep / model.snapshot_interval) ** -0.5
-                # summed in double precision as in solvers: rounding is the one difference that could grow between them
+                # summed in double precision, as in ``Stepped``: else rounding could grow between the two
                 acceleration = (force / model.masses[:, None]).double() + scale * noise.double()
             else:
                 acceleration = model.compute_force(x) / model.masses[:, None]

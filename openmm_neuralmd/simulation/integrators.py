@@ -19,7 +19,6 @@ from openmm_neuralmd.simulation.ligand_context import PLATFORMS_APART, LigandCon
 from openmm_neuralmd.simulation.programs import CALLER_VARIABLE, write_displacement_program, write_force_program
 from openmm_neuralmd.simulation.watch import NOBODY, watch_steps
 
-SCHEMES = find_schemes()
 _NO_MESSAGE = "<NULL>"  # what OpenMM makes of an exception without one
 _A_FORCE = an_instance(NeuralMDForce, mm.System, of="the NeuralMDForce, or the System that holds one")
 
@@ -52,7 +51,7 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
     Args:
         force: The force after ``add_to`` or ``addForce`` (its force group is built into the program), or a System that
             holds one, read from XML for example.
-        scheme: One of ``SCHEMES``; the model's own if None.
+        scheme: One of ``find_schemes()``; the model's own if None.
         steps_per_snapshot: Of the scheme; the model's own if None.
         by_snapshots: Whether a step is a snapshot by the model's propagator for a force, too; the path is the same.
 

@@ -1,10 +1,10 @@
 """Model files that saved Systems name by their path and SHA-256, found again where they are now."""
 
-import hashlib
 import os
 from pathlib import Path
 
 from openmm_neuralmd.errors import ModelContractError
+from openmm_neuralmd.files import compute_sha256
 
 MODEL_PATH_VARIABLE = "NEURALMD_MODEL_PATH"
 """Names more folders to look in, as PATH does."""
@@ -20,7 +20,7 @@ def find_model_file(path: Path, sha256: str) -> Path:
     bundled = Path(__file__).resolve().parents[1] / "assets" / "4g3e"
     found = [c for c in (path, *(f / path.name for f in folders), bundled / path.name) if c.is_file()]
     for candidate in found:
-        if hashlib.sha256(candidate.read_bytes()).hexdigest() == sha256:
+        if compute_sha256(candidate) == sha256:
             return candidate
     problem = f"{found[0]} has another content (SHA-256 differs)" if found else "it is not there"
     raise ModelContractError(

@@ -1,8 +1,6 @@
 """From a complex and a model to a finished run directory that can be resumed to the byte."""
 
-import hashlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -14,11 +12,10 @@ import numpy as np
 import openmm as mm
 import torch
 
-import openmm_neuralmd
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
-from openmm_neuralmd.files import check_writable
+from openmm_neuralmd.files import check_writable, hash_arrays
 from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.io.checkpoint import Checkpoint, read_checkpoint
 from openmm_neuralmd.io.conversion import check_formats, write_copies
@@ -29,6 +26,7 @@ from openmm_neuralmd.io.directory import (
     check_files,
     check_folder,
     check_nothing_is_lost,
+    collect_versions,
     compare_versions,
     count_iterations,
     describe_end,
@@ -134,7 +132,7 @@ def simulate(
         }
         earlier = read_earlier_record(files, settings) if resume else {"sessions": []}
         start = _find_start(files, force, integrator, n_snapshots, resume=resume)
-        versions = _collect_versions()
+        versions = collect_versions(torch=torch.__version__)
         if resume and (note := compare_versions(earlier, versions)):
             _log.warning("note: %s", note)
         metadata = dict(model.metadata) if isinstance(model, Model) else None
@@ -378,21 +376,8 @@ def _create_context(
 def _hash_complex(complex_: Complex) -> str:
     """SHA-256 of everything about the complex that decides the path and the frames."""
     ligand, protein = complex_.ligand, complex_.protein
-    digest = hashlib.sha256()
-    for array in (
+    return hash_arrays(
         complex_.positions,
         *(ligand.atomic_numbers, ligand.bonds, ligand.positions, ligand.geometry, ligand.atom_indices),
         *(ligand.hydrogen_indices, ligand.hydrogen_parents, protein.residue_types, protein.backbone),
-    ):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _collect_versions() -> dict[str, str]:
-    return {
-        "openmm_neuralmd": openmm_neuralmd.__version__,
-        "openmm": mm.Platform.getOpenMMVersion(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": sys.version.split()[0],
-    }
+    )

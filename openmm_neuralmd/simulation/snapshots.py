@@ -120,8 +120,9 @@ class SnapshotPath:
         # noise goes by the number of a step: that of steps before is not drawn again
         state = replace(state, step=step * getattr(self._propagator, "steps_per_snapshot", 1))
         velocities = self._factor * state.velocities[0].double().numpy()
-        self.keep(Kept(step, np.array(present), velocities, state, state.positions.new_empty(0, *present.shape)))
-        return self._kept[-1]
+        kept = Kept(step, np.array(present), velocities, state, state.positions.new_empty(0, *present.shape))
+        self.keep(kept)
+        return kept
 
     def advance(self, kept: Kept) -> Kept:
         """After the next snapshot; it is made once.

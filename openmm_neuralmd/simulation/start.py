@@ -1,8 +1,9 @@
 """The complex that a run starts from, whatever it is given as."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from openmm_neuralmd.checks import check_arguments, check_path, check_text, optional
+from openmm_neuralmd.checks import check_arguments, check_callable, check_path, check_text, optional
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.io.structures import load_structure
 from openmm_neuralmd.molecule.complex import (
@@ -14,9 +15,15 @@ from openmm_neuralmd.molecule.complex import (
 )
 
 
-@check_arguments(complex_file=optional(check_path), ligand=optional(check_text), sdf=optional(check_path))
+@check_arguments(
+    complex_file=optional(check_path), ligand=optional(check_text), sdf=optional(check_path), load=check_callable
+)
 def choose_complex(
-    complex_file: str | Path | None = None, *, ligand: str | None = None, sdf: str | Path | None = None
+    complex_file: str | Path | None = None,
+    *,
+    ligand: str | None = None,
+    sdf: str | Path | None = None,
+    load: Callable[..., Complex] = load_structure,
 ) -> Complex:
     """The bundled 4G3E, a folder of ``neuralmd prepare``, or the complex in a structure file.
 
@@ -24,6 +31,7 @@ def choose_complex(
         complex_file: Folder or file; the bundled complex if None.
         ligand: NAME, NAME:CHAIN or NAME:CHAIN:NUMBER, in a structure file.
         sdf: The ligand's bonds, their orders and ideal geometry, likewise.
+        load: Reads a structure file, given that and ``ligand`` and ``sdf``; by default any that is known.
 
     Raises:
         InputError: If the ligand is not said where it must be, or a file cannot be used.
@@ -37,4 +45,4 @@ def choose_complex(
         return load_prepared_complex(complex_file)
     if ligand is None:
         raise InputError(f"{complex_file}: which residue is the ligand? say `ligand=NAME` or NAME:CHAIN:NUMBER")
-    return load_structure(complex_file, ligand, sdf=sdf)
+    return load(complex_file, ligand, sdf=sdf)

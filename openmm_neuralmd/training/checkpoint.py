@@ -64,7 +64,7 @@ def read_training_state(path: Path) -> dict[str, Any]:
     return saved
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+def write_training_state(path: Path, state: Mapping[str, Any]) -> None:
     """Replace the checkpoint file in one go; ``state`` has ``_ENTRIES``, to which a digest of all is added.
 
     Raises:

@@ -3,8 +3,8 @@
 Forces are the raw ones of the instant, -dE/dx of each frame as MD left it, vibrations of bonds included, as potentials
 are trained on. Nothing is minimised or averaged. E is the energy of the ligand and of its interaction with the
 residues around it (``analysis.energetics.SHELL_NM``), in the place the frame's own protein has, by the protocol of
-``simulation.energies``: no water, Coulomb energies divided by a constant permittivity. So these are not the forces that
-moved the ligand in solvated MD, and the rigid protein that a model sees is not the one they were computed with.
+``force_field.energies``: no water, Coulomb energies divided by a constant permittivity. So these are not the forces
+that moved the ligand in solvated MD, and the rigid protein that a model sees is not the one they were computed with.
 
 A model knows heavy atoms only. The force on a hydrogen is added to that on its heavy atom, which is -dE/dx for moving
 the heavy atom and its hydrogens together as one rigid group; what its hydrogens do within the group is left out.
@@ -23,8 +23,7 @@ from openmm_neuralmd.data.trajectories import LigandTrajectory, extract_snapshot
 from openmm_neuralmd.data.windows import Split, split_in_time
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.force_field.energies import ForceFieldModel, SnapshotEnergies
-from openmm_neuralmd.io.kept import FrameKeeper, KeptFrames
-from openmm_neuralmd.io.placement import PlacedFrames
+from openmm_neuralmd.io.kept import KeptFrames
 from openmm_neuralmd.io.trajectories import TrajectoryFile, open_trajectory
 from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.molecule.complex import Complex
@@ -62,41 +61,6 @@ class ForceFieldLabels:
         )
 
 
-def compute_labels(
-    model: ForceFieldModel,
-    path: str | Path,
-    top: str | Path | None,
-    complex_: Complex,
-    *,
-    stop: int,
-    frame_interval: float | None = None,
-    superpose_on: str = "pocket",
-) -> ForceFieldLabels:
-    """Forces and energies of the frames before ``stop``; of those after it nothing is computed.
-
-    Each frame is superposed first and the force field asked in that place, so that the forces turn with it.
-
-    Args:
-        model: The force field.
-        path, top: A trajectory of the whole complex, hydrogens and side chains included, and its topology.
-        complex_: Rigid protein and ligand that frames are laid on.
-        stop: First frame of the test part.
-        frame_interval: [ps], where the file does not say it.
-        superpose_on: CA atoms of the "pocket" or of "all" residues, as the snapshots were.
-
-    Raises:
-        InputError: If the trajectory lacks atoms of ligand or protein.
-        TopologyMismatchError: If the force field is for another ligand or protein.
-    """
-    file = open_trajectory(path, top, interval=frame_interval)
-    plan = _plan(model, complex_, file)
-    frames = PlacedFrames(file, complex_.site, superpose_on=superpose_on, whole_protein=True)
-    keeper = FrameKeeper(frames.selection.locate(plan.atoms[0]), MAX_LABELS)
-    for chunk in frames:
-        keeper.look(chunk)
-    return _ask(plan, keeper.finish(), stop)
-
-
 def load_labelled_trajectory(
     model: ForceFieldModel,
     path: str | Path,
@@ -107,14 +71,21 @@ def load_labelled_trajectory(
     frame_interval: float | None = None,
     superpose_on: str = "pocket",
 ) -> tuple[LigandTrajectory, ForceFieldLabels]:
-    """Snapshots and labels of a trajectory that is read once.
+    """Snapshots of a trajectory that is read once, with forces and energies of those that are not for the test.
+
+    Each frame is superposed first and the force field asked in that place, so that the forces turn with it.
 
     Args:
-        model, path, top, complex_, frame_interval, superpose_on: As of ``compute_labels``.
-        split: Part in time that is not for the test; the rest gets no labels.
+        model: The force field.
+        path, top: A trajectory of the whole complex, hydrogens and side chains included, and its topology.
+        complex_: Rigid protein and ligand that frames are laid on.
+        split: Part in time that is not for the test; of the rest nothing is computed.
+        frame_interval: [ps], where the file does not say it.
+        superpose_on: CA atoms of the "pocket" or of "all" residues, as the snapshots were.
 
     Raises:
-        InputError, TopologyMismatchError: As in ``compute_labels`` and ``load_ligand_trajectory``.
+        InputError: If the trajectory lacks atoms of ligand or protein, or as in ``load_ligand_trajectory``.
+        TopologyMismatchError: If the force field is for another ligand or protein, or as there.
     """
     complex_.site.choose_anchors(superpose_on)
     file = open_trajectory(path, top, interval=frame_interval)

@@ -24,8 +24,7 @@ from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinStructure
 from openmm_neuralmd.models.registry import get_kind, list_kinds
 from openmm_neuralmd.signals import hold_signals
-from openmm_neuralmd.training.checkpoint import read_training_state as read_checkpoint
-from openmm_neuralmd.training.checkpoint import write_checkpoint
+from openmm_neuralmd.training.checkpoint import read_training_state, write_training_state
 
 _log = logging.getLogger(__name__)
 _VALIDATION_BATCH = 64  # windows at once; more do not fit the processor's caches
@@ -197,7 +196,7 @@ class Trainer:
         """
         if not self.checkpoint_path.is_file():
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
-        saved = read_checkpoint(self.checkpoint_path)
+        saved = read_training_state(self.checkpoint_path)
         afresh = "repeat it or start afresh (`resume=False`)"
         if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind.name:
             raise InputError(f"{self.checkpoint_path} was made with other settings; {afresh}")
@@ -344,4 +343,4 @@ class Trainer:
             "best": self.best,
             "history": self.history,
         }
-        write_checkpoint(self.checkpoint_path, state)
+        write_training_state(self.checkpoint_path, state)

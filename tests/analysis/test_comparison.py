@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openmm_neuralmd.analysis.bundled import load_bundled_replicas, load_bundled_site
+from openmm_neuralmd.analysis.bundled import load_bundled_site
 from openmm_neuralmd.analysis.comparison import (
     BLIND,
     CLOSE,
@@ -20,6 +20,7 @@ from openmm_neuralmd.analysis.integrity import BROKEN, WORSE
 from openmm_neuralmd.analysis.observation import Observation
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.molecule.site import BindingSite
+from tests.helpers import load_bundled_replicas
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 
 from openmm_neuralmd.analysis.bundled import (
     get_bundled_path,
-    load_bundled_replicas,
     load_bundled_site,
     open_bundled_replica,
 )
@@ -18,6 +17,7 @@ from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.io.trajectories import open_run, open_trajectory
 from openmm_neuralmd.molecule.matching import map_residues
 from openmm_neuralmd.molecule.site import BindingSite, build_site, list_residues
+from tests.helpers import load_bundled_replicas
 
 
 @pytest.fixture(scope="module")

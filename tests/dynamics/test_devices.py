@@ -6,7 +6,7 @@ from torch import Tensor
 
 from openmm_neuralmd.dynamics.batch_projection import Projection
 from openmm_neuralmd.dynamics.equation import Dynamics
-from openmm_neuralmd.dynamics.noise import draw_normals, draw_words
+from openmm_neuralmd.dynamics.noise import compute_words, draw_normals
 from openmm_neuralmd.dynamics.propagator import propagate
 from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.dynamics.stepped import Stepped
@@ -80,7 +80,7 @@ def test_noise_on_a_gpu() -> None:
     """Words to the bit; normals to the rounding of logarithm and cosine."""
     seeds = [0, 3, 2**63, 2**64 - 1]
     for step in (0, 2**40):
-        words = draw_words(seeds, step, 203, device="cuda")
-        assert torch.equal(words.cpu(), draw_words(seeds, step, 203))
+        words = compute_words(seeds, step, 203, device="cuda")
+        assert torch.equal(words.cpu(), compute_words(seeds, step, 203))
         normals = draw_normals(seeds, step, 203, device="cuda")
         torch.testing.assert_close(normals.cpu(), draw_normals(seeds, step, 203), rtol=1e-13, atol=1e-13)

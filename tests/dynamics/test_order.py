@@ -2,23 +2,21 @@
 
 import logging
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from openmm_neuralmd.dynamics import scheme as registry
 from openmm_neuralmd.dynamics.propagator import propagate
-from openmm_neuralmd.dynamics.scheme import Scheme, check_scheme, find_schemes
+from openmm_neuralmd.dynamics.scheme import OTHER_SCHEMES, Scheme, check_scheme, find_schemes
 from openmm_neuralmd.dynamics.schemes.euler import SCHEME as EULER
 from openmm_neuralmd.dynamics.stepped import Stepped
 from openmm_neuralmd.errors import InputError
 from tests.dynamics.test_stepped import SHAPE, begin, make_oscillator, make_start
-from tests.helpers import fit_order
+from tests.helpers import fit_order, pretend_plugins
 
 SCHEMES = find_schemes()
+FORWARD = Scheme("forward", 1, None, takes_noise=False, solve=EULER.solve, write_program=EULER.write_program)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -64,9 +62,10 @@ def test_strong_order(scheme: str) -> None:
 
 
 def test_the_schemes_of_the_package() -> None:
-    assert list(SCHEMES) == ["leapfrog", "euler", "midpoint", "rk4", "euler_maruyama", "heun"]
-    assert [s.order for s in SCHEMES.values()] == [2, 1, 2, 4, 1, 2]
-    assert [n for n, s in SCHEMES.items() if s.takes_noise] == ["leapfrog", "euler_maruyama", "heun"]
+    own = {"leapfrog": 2, "euler": 1, "midpoint": 2, "rk4": 4, "euler_maruyama": 1, "heun": 2}
+    assert [name for name in SCHEMES if name in own] == list(own)
+    assert {name: SCHEMES[name].order for name in own} == own
+    assert [n for n, s in SCHEMES.items() if n in own and s.takes_noise] == ["leapfrog", "euler_maruyama", "heun"]
     assert all((s.strong_order is not None) == s.takes_noise for s in SCHEMES.values())
 
 
@@ -77,34 +76,33 @@ class TestOtherPackages:
         yield
         find_schemes.cache_clear()
 
-    def offer(self, monkeypatch: pytest.MonkeyPatch, **offered: object) -> None:
-        def list_points(group: str) -> list[EntryPoint]:
-            assert group == "openmm_neuralmd.schemes"
-            return [
-                SimpleNamespace(name=name, value=f"elsewhere:{name}", load=lambda o=o: o() if callable(o) else o)
-                for name, o in offered.items()
-            ]  # type: ignore[misc]
-
-        monkeypatch.setattr(registry, "entry_points", list_points)
-
     def test_a_scheme_of_theirs_is_one_of_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        own = Scheme("forward", 1, None, takes_noise=False, solve=EULER.solve, write_program=EULER.write_program)
-        self.offer(monkeypatch, forward=own)
+        pretend_plugins(monkeypatch, OTHER_SCHEMES, ("a-package", "forward", f"{__name__}:FORWARD"))
         assert check_scheme("forward", has_noise=False) == "forward"
         x, v = make_start()
         paths = [propagate(Stepped(make_oscillator(), scheme=s), begin(x, v), 3)[0] for s in ("forward", "euler")]
         assert torch.equal(*paths)
-        with pytest.raises(InputError, match="leapfrog, euler, forward, midpoint"):
+        with pytest.raises(InputError, match="leapfrog, euler, forward, "):
             check_scheme("backward", has_noise=False)
 
     def test_what_is_offered_in_vain_is_told(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def fail() -> None:
-            raise ImportError("no module named there")
-
-        self.offer(monkeypatch, broken=fail, taken=EULER, other=5)
+        pretend_plugins(
+            monkeypatch,
+            OTHER_SCHEMES,
+            ("a-package", "broken", "nowhere_to_be_found:SCHEME"),
+            ("b-package", "euler", f"{__name__}:EULER"),
+            ("c-package", "other", f"{__name__}:SHAPE"),
+            ("d-package", "forward", f"{__name__}:FORWARD"),
+            ("e-package", "forward", f"{__name__}:FORWARD"),
+        )
         with caplog.at_level(logging.WARNING, logger="openmm_neuralmd"):
             assert list(find_schemes()) == list(SCHEMES)
-        for told in ("scheme broken of elsewhere:broken", "no module named there", "its name is taken", "is no Scheme"):
+        for told in (
+            "scheme 'broken' of package a-package cannot be imported (No module named 'nowhere",
+            "package b-package: its scheme 'euler' has the name of one of openmm_neuralmd",
+            "scheme 'other' of package c-package is tuple",
+            "scheme 'forward' is offered by packages d-package and e-package",
+        ):
             assert told in caplog.text

@@ -17,7 +17,7 @@ from openmm_neuralmd.dynamics import ensembles
 from openmm_neuralmd.dynamics.ensembles import run_ensemble
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.evaluation.evaluate import _predict, evaluate, evaluate_complexes
-from openmm_neuralmd.evaluation.predictors import make_model_predictors
+from openmm_neuralmd.evaluation.predictors import make_model_predictors, make_trivial_predictors
 from openmm_neuralmd.evaluation.scores import COLUMNS, Judge, Score, combine
 from openmm_neuralmd.evaluation.table import format_csv
 from openmm_neuralmd.models.export import export_model, load_bundled_model, load_model
@@ -94,6 +94,16 @@ def test_frozen_and_mean_have_no_spread(bundled, trajectory):
     assert rows["frozen ligand"]["RMSF [A]"] < 1e-9
     assert rows["mean structure"]["RMSF [A]"] < 1e-9
     assert rows["harmonic noise"]["RMSF [A]"] == pytest.approx(0.57, abs=0.05)  # r1's training part: 0.574
+
+
+def test_a_ligand_that_never_moved(bundled):
+    """It has no RMSF to correlate with, and harmonic noise of no width."""
+    still = np.repeat(bundled.ligand.positions[None], 20, axis=0)
+    *_, noise = make_trivial_predictors(still)
+    path = run_ensemble(noise.propagator, 10.0 * torch.from_numpy(still[None, -1:]), [0], 5).path
+    assert path[:, 0].numpy() / 10.0 == pytest.approx(still[:5], abs=1e-5)
+    moving = still[:10] + np.random.default_rng(0).normal(scale=0.01, size=(10, 27, 3))
+    assert Judge(bundled, still[:10], stride=1, interval=80.0).score(moving[None]).values["RMSF r"] is None
 
 
 def test_reference_row_has_no_error_and_a_memory(bundled, trajectory):

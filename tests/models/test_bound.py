@@ -11,7 +11,7 @@ from torch import Tensor
 from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.dynamics.propagator import Propagator, propagate
 from openmm_neuralmd.errors import InputError, ModelContractError
-from openmm_neuralmd.models.bound import BoundModel, compute_complex_hash
+from openmm_neuralmd.models.bound import BoundModel, compute_binding_hash
 from openmm_neuralmd.models.export import export_model, load_model
 from openmm_neuralmd.models.registry import build_network, get_kind, list_kinds
 from openmm_neuralmd.molecule.complex import Complex, Protein
@@ -130,7 +130,7 @@ def change_residue(complex_: Complex) -> Complex:
 class TestOtherComplex:
     def test_hash_reads_what_binding_reads(self, tiny_complex: Complex) -> None:
         same = replace(tiny_complex, source="elsewhere", notes=("a note",))
-        assert compute_complex_hash(same) == compute_complex_hash(tiny_complex)
+        assert compute_binding_hash(same) == compute_binding_hash(tiny_complex)
 
     @pytest.mark.parametrize("change", [shift_pose, change_element, shift_protein, change_residue])
     def test_bound_model_is_refused(self, change, model_files: dict[str, Path], tiny_complex: Complex) -> None:
@@ -150,4 +150,4 @@ class TestOtherComplex:
 
     def test_unbound_model_is_bound_to_what_is_given(self, model_files: dict[str, Path], tiny_complex: Complex) -> None:
         moved = shift_pose(tiny_complex)
-        assert bind_force(load_model(model_files["ode"]), moved).complex_sha256 == compute_complex_hash(moved)
+        assert bind_force(load_model(model_files["ode"]), moved).binding_sha256 == compute_binding_hash(moved)

@@ -6,17 +6,18 @@ import mdtraj
 import numpy as np
 import pytest
 
-from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_ligand, load_bundled_replicas
+from openmm_neuralmd.analysis.bundled import get_bundled_path, load_bundled_site
 from openmm_neuralmd.errors import InputError, TopologyMismatchError
 from openmm_neuralmd.molecule.bonds import perceive_bonds
 from openmm_neuralmd.molecule.chemistry import list_neighbours
 from openmm_neuralmd.molecule.ligand import Ligand, build_ligand, compute_pyramidality, load_ligand_sdf, select_ligand
 from openmm_neuralmd.molecule.matching import match_ligands
+from tests.helpers import load_bundled_replicas
 
 
 @pytest.fixture(scope="module")
 def ligand() -> Ligand:
-    return load_bundled_ligand()
+    return load_bundled_site().ligand
 
 
 def permute(ligand: Ligand, order: np.ndarray) -> Ligand:

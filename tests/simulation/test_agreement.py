@@ -13,7 +13,7 @@ from openmm_neuralmd.models.bound import BoundForce
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.replicas import run_replicas
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from tests.helpers import EXACT_A, SINGLE_PRECISION_A, displace, make_double
@@ -49,17 +49,13 @@ def run_openmm(
     return np.array(path)
 
 
-def test_both_sides_know_the_same_schemes() -> None:
-    assert find_schemes() == SCHEMES
-
-
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("steps", [1, 2])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", find_schemes())
 def test_agrees_to_rounding_in_double_precision(
     scheme: str, steps: int, projection: bool, tiny_complex: Complex, platform: Platform
 ) -> None:
-    amplitude, wave = (0.3, 0.4) if SCHEMES[scheme].takes_noise else (0.0, 0.0)
+    amplitude, wave = (0.3, 0.4) if find_schemes()[scheme].takes_noise else (0.0, 0.0)
     model = make_double(tiny_complex, amplitude=amplitude, wave=wave, friction=0.7, snapshot_interval=40.0)
     start = displace(tiny_complex.ligand.positions, 0.03, seed=1)
     velocities = displace(np.zeros_like(start), 2e-4, seed=2)

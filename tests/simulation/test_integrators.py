@@ -5,10 +5,11 @@ import openmm as mm
 import pytest
 from openmm import Platform
 
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator, check_scheme
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator, check_scheme
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from tests.helpers import ModelDouble, displace, fit_order, make_double
 
@@ -69,7 +70,7 @@ def test_converges_at_the_claimed_order(scheme: str, tiny_complex: Complex, plat
 def test_number_of_evaluations_is_the_minimum(
     scheme: str, projection: bool, tiny_complex: Complex, platform: Platform
 ) -> None:
-    amplitude = 0.1 if SCHEMES[scheme].takes_noise else 0.0
+    amplitude = 0.1 if find_schemes()[scheme].takes_noise else 0.0
     model = make_double(tiny_complex, amplitude=amplitude)
     context = make_context(tiny_complex, model, platform, scheme=scheme, projection=projection)
     context.getIntegrator().step(10)
@@ -117,10 +118,10 @@ def test_euler_gains_energy(tiny_complex: Complex, platform: Platform) -> None:
     assert np.abs(read(context, tiny_complex)[0] - tiny_complex.ligand.positions).max() > 10 * start
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", find_schemes())
 def test_projection_keeps_bonds(scheme: str, tiny_complex: Complex, platform: Platform) -> None:
     """Positions keep their distances, and velocities agree with the positions for leapfrog."""
-    amplitude = 0.5 if SCHEMES[scheme].takes_noise else 0.0
+    amplitude = 0.5 if find_schemes()[scheme].takes_noise else 0.0
     model = make_double(tiny_complex, amplitude=amplitude, friction=0.5)
     context = make_context(tiny_complex, model, platform, scheme=scheme, projection=True)
     pairs, distances = tiny_complex.ligand.find_constraints()

@@ -9,11 +9,12 @@ import openmm as mm
 import pytest
 from openmm import Platform
 
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation.force import NeuralMDForce
-from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.ligand_context import VIBRATION_VARIABLE
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from openmm_neuralmd.simulation.watch import CALLER_PARAMETER
@@ -59,10 +60,10 @@ def assert_same(first: mm.Context, second: mm.Context) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", find_schemes())
 def test_same_to_the_bit(scheme: str, tiny_complex: Complex, platform: Platform) -> None:
     """With hydrogens that follow, in a skewed box, with vibration where the scheme takes noise."""
-    settings = VIBRATING if SCHEMES[scheme].takes_noise else {"friction": 0.5}
+    settings = VIBRATING if find_schemes()[scheme].takes_noise else {"friction": 0.5}
     model = make_double(tiny_complex, **settings)
     plain, attached = (make_context(tiny_complex, model, platform, attach=a, scheme=scheme) for a in (False, True))
     start = read(plain)[0]

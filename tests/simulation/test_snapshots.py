@@ -11,13 +11,14 @@ import torch
 from openmm import Platform, app
 
 from openmm_neuralmd.dynamics.propagator import propagate
+from openmm_neuralmd.dynamics.scheme import find_schemes
 from openmm_neuralmd.errors import InputError, NonFiniteStateError
 from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.simulation import snapshots
 from openmm_neuralmd.simulation.computation import number_scheme
 from openmm_neuralmd.simulation.force import NeuralMDForce, choose_backend
-from openmm_neuralmd.simulation.integrators import SCHEMES, NeuralMDIntegrator
+from openmm_neuralmd.simulation.integrators import NeuralMDIntegrator
 from openmm_neuralmd.simulation.rigid import build_rigid_system
 from tests.helpers import EXACT_A, ModelDouble, build_periodic_system, displace, make_complex, make_double
 from tests.simulation.walk import BLOCK, Walk, WalkModel, make_walk
@@ -210,12 +211,12 @@ def test_periodic_images_do_not_reach_the_path(by: tuple[float, ...], any_platfo
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", find_schemes())
 def test_a_force_takes_the_same_path_by_snapshots(
     scheme: str, steps: int, tiny_complex: Complex, platform: Platform
 ) -> None:
     """The force program and the propagator of the same model, with projection and vibration."""
-    noise = {"amplitude": 0.3, "wave": 0.4, "vibration": 0.03} if SCHEMES[scheme].takes_noise else {}
+    noise = {"amplitude": 0.3, "wave": 0.4, "vibration": 0.03} if find_schemes()[scheme].takes_noise else {}
     model = make_double(tiny_complex, friction=0.7, **noise)
     start = displace(tiny_complex.ligand.positions, 0.03, seed=1)
     velocities = displace(np.zeros_like(start), 2e-4, seed=2)
@@ -340,7 +341,14 @@ def test_another_step_size_is_refused(tiny_complex: Complex, platform: Platform)
         context.getIntegrator().step(1)
 
 
+def test_a_scheme_that_is_not_installed(tiny_complex: Complex) -> None:
+    """An integrator names its scheme by a number, also one that was saved elsewhere."""
+    computation = NeuralMDForce(tiny_complex, make_double(tiny_complex)).computation
+    with pytest.raises(InputError, match=r"by a scheme that is none of leapfrog, .*: install the package"):
+        computation.get_path(number_scheme("not_here"), 1)
+
+
 def test_numbers_of_schemes_differ() -> None:
-    numbers = [number_scheme(name) for name in (None, *SCHEMES)]
+    numbers = [number_scheme(name) for name in (None, *find_schemes())]
     assert len(set(numbers)) == len(numbers)
     assert all(float(np.float32(n)) == n for n in numbers)

@@ -65,7 +65,7 @@ class WalkModel:
     is_random: bool = True
     path: Path | None = None
     sha256: str = ""
-    complex_sha256: str = ""
+    binding_sha256: str = ""
     breaks_at: int | None = None
     walk: Walk | None = None
 

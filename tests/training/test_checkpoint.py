@@ -17,7 +17,7 @@ from openmm_neuralmd.data.trajectories import LigandTrajectory
 from openmm_neuralmd.errors import InputError, StorageError
 from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
-from openmm_neuralmd.training.checkpoint import read_training_state, write_checkpoint
+from openmm_neuralmd.training.checkpoint import read_training_state, write_training_state
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.train import train_model
 
@@ -101,7 +101,7 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
         saved = torch.load(path, weights_only=True)
         saved.pop("digest")
         change(saved)
-        write_checkpoint(path, saved)  # with a digest that is right
+        write_training_state(path, saved)  # with a digest that is right
 
     return apply
 
@@ -191,7 +191,7 @@ def test_a_full_disk(small_disk: Path, bundled: Complex, trajectory: LigandTraje
 def test_what_is_written_is_read(tmp_path: Path, out: Path) -> None:
     path = out.with_suffix(".training") / "checkpoint.pt"
     saved = read_training_state(path)
-    write_checkpoint(tmp_path / "again.pt", saved)
+    write_training_state(tmp_path / "again.pt", saved)
     again = read_training_state(tmp_path / "again.pt")
     assert again.keys() == saved.keys()
     assert all(torch.equal(again["net"][name], values) for name, values in saved["net"].items())

@@ -23,7 +23,7 @@ from openmm_neuralmd.models.export import load_model
 from openmm_neuralmd.models.networks.interface import build_ligand_graph, build_protein_structure
 from openmm_neuralmd.models.registry import build_network, get_kind
 from openmm_neuralmd.molecule.complex import Complex, load_bundled_complex
-from openmm_neuralmd.training.labels import ForceFieldLabels, compute_labels, load_labelled_trajectory, split_labels
+from openmm_neuralmd.training.labels import ForceFieldLabels, load_labelled_trajectory, split_labels
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.train import train_model
 from tests.helpers import SHARED
@@ -52,10 +52,10 @@ def holo() -> mdtraj.Trajectory:
     return holo
 
 
-def label(model, frames: np.ndarray, holo, complex_, folder: Path, stop: int = 100) -> ForceFieldLabels:
+def label(model, frames: np.ndarray, holo, complex_, folder: Path, split: float = 1.0) -> ForceFieldLabels:
     path = folder / "frames.dcd"
     mdtraj.Trajectory(frames, holo.topology).save_dcd(str(path))
-    return compute_labels(model, path, COMPLEX, complex_, stop=stop, frame_interval=80.0)
+    return load_labelled_trajectory(model, path, COMPLEX, complex_, split=split, frame_interval=80.0)[1]
 
 
 def test_force_is_the_slope_for_a_heavy_atom_with_its_hydrogens(model, holo, bundled, tmp_path) -> None:
@@ -103,12 +103,12 @@ def test_hydrogens_are_added_to_their_heavy_atoms(model, holo, bundled, tmp_path
 
 
 def test_test_part_has_no_labels(model, holo, bundled, tmp_path) -> None:
-    """Frames from ``stop`` on may hold anything."""
+    """Which may hold anything."""
     frames = np.repeat(holo.xyz, 5, axis=0)
     frames[:, :, 0] += 0.1 * np.arange(5)[:, None]
-    labels = label(model, frames, holo, bundled, tmp_path, stop=3)
+    labels = label(model, frames, holo, bundled, tmp_path, split=0.6)
     frames[3:, bundled.ligand.atom_indices] += 0.05
-    changed = label(model, frames, holo, bundled, tmp_path, stop=3)
+    changed = label(model, frames, holo, bundled, tmp_path, split=0.6)
     assert labels.frames.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(labels.forces, changed.forces)
     assert labels.select(1, 3).frames.tolist() == [1, 2]
@@ -119,7 +119,7 @@ def test_protein_without_side_chains_is_refused(model, holo, bundled, tmp_path) 
     mdtraj.Trajectory(np.repeat(part.xyz, 3, axis=0), part.topology).save_dcd(str(tmp_path / "a.dcd"))
     part.save_pdb(str(tmp_path / "a.pdb"))
     with pytest.raises(InputError, match=r"a\.dcd: .*whole complex"):
-        compute_labels(model, tmp_path / "a.dcd", tmp_path / "a.pdb", bundled, stop=2, frame_interval=8.0)
+        load_labelled_trajectory(model, tmp_path / "a.dcd", tmp_path / "a.pdb", bundled, split=0.8, frame_interval=8.0)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def shaken(holo, bundled, model, tmp_path_factory) -> tuple[LigandTrajectory, Fo
     frames = np.repeat(holo.xyz, 20, axis=0)
     noise = np.random.default_rng(1).normal(scale=0.004, size=(20, bundled.ligand.n_atoms, 3))
     frames[:, bundled.ligand.atom_indices] += noise
-    labels = label(model, frames, holo, bundled, tmp_path_factory.mktemp("shaken"), stop=16)
+    labels = label(model, frames, holo, bundled, tmp_path_factory.mktemp("shaken"), split=0.8)
     positions = np.concatenate([labels.positions, labels.positions[:4]])  # the test part is never read
     return LigandTrajectory(positions, 80.0, "shaken", "0" * 64), labels
 
@@ -226,11 +226,11 @@ def test_command_with_the_system_that_md_ran(tmp_path, capsys) -> None:
 
 
 def test_a_trajectory_is_read_once(model, holo, bundled, tmp_path, monkeypatch) -> None:
-    """Snapshots and labels of one pass are those of two."""
+    """Snapshots are those that are read alone, and labels are of them."""
     frames = np.repeat(holo.xyz, 10, axis=0)
     frames[:, bundled.ligand.atom_indices] += np.random.default_rng(3).normal(scale=0.004, size=(10, 27, 3))
-    expected = label(model, frames, holo, bundled, tmp_path, stop=8)
     path = tmp_path / "frames.dcd"
+    mdtraj.Trajectory(frames, holo.topology).save_dcd(str(path))
     alone = load_ligand_trajectory(path, COMPLEX, bundled, frame_interval=80.0)
     passes = []
     iterate = TrajectoryFile.iterate
@@ -240,5 +240,6 @@ def test_a_trajectory_is_read_once(model, holo, bundled, tmp_path, monkeypatch) 
     np.testing.assert_allclose(trajectory.snapshots, alone.snapshots, atol=1e-6)
     assert dataclasses.replace(trajectory, snapshots=alone.snapshots) == alone
     assert labels.frames.tolist() == list(range(8))
-    np.testing.assert_array_equal(labels.forces, expected.forces)
-    np.testing.assert_array_equal(labels.positions, expected.positions)
+    np.testing.assert_allclose(labels.positions, alone.snapshots[:8], atol=1e-6)
+    again = label(model, frames[:8], holo, bundled, tmp_path)
+    np.testing.assert_array_equal(labels.forces, again.forces)
