@@ -59,7 +59,8 @@ def compute_ring_deviations(positions: np.ndarray, rings: Sequence[Sequence[int]
 def get_vdw_radii(atomic_numbers: np.ndarray) -> np.ndarray:
     """Van der Waals radii [nm] of RDKit's periodic table, the one PoseBusters uses, (n_atoms,)."""
     table = Chem.GetPeriodicTable()
-    return np.array([table.GetRvdw(int(z)) for z in atomic_numbers]) / ANGSTROM_PER_NM
+    kinds, which = np.unique(atomic_numbers, return_inverse=True)  # RDKit takes one element at a time
+    return np.array([table.GetRvdw(int(z)) for z in kinds])[which] / ANGSTROM_PER_NM
 
 
 def count_clashes(

@@ -95,11 +95,18 @@ def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, 
     if not isinstance(earlier, dict):
         raise InputError(f"{files.record}: damaged, it names no settings; {START_AGAIN}")
     for name, value in settings.items():
-        if earlier.get(name) != value:
+        if earlier.get(name) == value:
+            continue
+        if name == "model_sha256":
             raise InputError(
-                f"{files.folder}: the run was made with {name} {earlier.get(name)!r}, now it is {value!r}; resume with "
-                "the same settings or start again (`overwrite=True`)"
+                f"{files.folder}: the run was made with another model than this one: give the file it was made with as "
+                f"`model` ({record.get('model_path')} then, SHA-256 {str(earlier.get(name))[:12]}), or start again "
+                "(`overwrite=True`)"
             )
+        raise InputError(
+            f"{files.folder}: the run was made with {name} {earlier.get(name)!r}, now it is {value!r}; resume with "
+            "the same settings or start again (`overwrite=True`)"
+        )
     return record
 
 

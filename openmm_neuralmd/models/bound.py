@@ -242,7 +242,7 @@ class BoundPropagator(BoundModel):
         if scheme not in (None, self.scheme) or steps_per_snapshot not in (None, self.steps_per_snapshot):
             raise InputError(
                 f"a model of kind {self.kind} is no force and takes no scheme and no steps within a snapshot: "
-                "leave out scheme and steps_per_snapshot"
+                "leave out `scheme` and `steps_per_snapshot`"
             )
         return ProjectedPropagator(self.propagator, Projection(self.ligand)) if projection else self.propagator
 

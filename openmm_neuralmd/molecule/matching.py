@@ -25,6 +25,7 @@ refuse mutants and orthologues whose pockets can be compared, and would let thei
 _SAME_NUMBERING = 0.9  # of the residues of the smaller protein, for numbers to be believed
 _LEAST_LIKES = 4  # residues in a row: shorter blocks match by chance in any two proteins
 _SHORT_SEQUENCE = 20  # peptides, whose blocks may be shorter
+_IN_POCKET = 1.5  # of the pose's mean distance from the pocket's CA atoms, about 0.9 nm; further off is elsewhere
 _NAMES = dict(zip(RESIDUE_LETTERS, RESIDUE_TYPES, strict=False))
 
 
@@ -69,7 +70,8 @@ def find_ligand(
 ) -> tuple[Any, np.ndarray]:
     """The residue that is the site's ligand, by chemistry, and its atoms in the site's order.
 
-    Of several copies it is the one with the ligand's chain and number, else the one nearest to the site's pocket.
+    Of several copies it is the one with the ligand's chain and number if that is in the site's pocket, which it need
+    not be, since programs name chains and number residues anew; else the one nearest to the pocket.
 
     Args:
         topology, positions, cell: Of the structure; mdtraj's topology, positions in nm, (n_atoms, 3).
@@ -99,8 +101,7 @@ def find_ligand(
     if len(matched) == 1:
         return matched[0]
     if matched:
-        same = [pair for pair in matched if get_place(pair[0]) == site.key]
-        return same[0] if len(same) == 1 else _choose_nearest(matched, topology, positions, cell, site, source)
+        return _choose_copy(matched, topology, positions, cell, site, source)
     if mismatch is not None:
         raise TopologyMismatchError(f"{source}: {mismatch}")
     there = ", ".join(sorted({r.name for r in candidates})) or "no molecule but protein and solvent"
@@ -124,7 +125,7 @@ def _match_residue(
     return np.asarray(found.atom_indices[matches])
 
 
-def _choose_nearest(
+def _choose_copy(
     matched: Sequence[tuple[Any, np.ndarray]],
     topology: Any,
     positions: np.ndarray,
@@ -133,13 +134,16 @@ def _choose_nearest(
     source: str,
 ) -> tuple[Any, np.ndarray]:
     partners = map_residues(site, list_residues(topology, matched[0][0]), [], source)
-    ca = positions[[get_ca(partners[i]) for i in site.pocket.tolist() if i in partners]]
+    there = [i for i in site.pocket.tolist() if i in partners] or list(partners)  # a ligand may be in no pocket
+    ca = positions[[get_ca(partners[i]) for i in there]]
 
     def measure(pair: tuple[Any, np.ndarray]) -> float:
         vectors = ca - positions[pair[1][0]].mean(axis=0)
         return float(np.linalg.norm(vectors if cell is None else find_nearest_image(vectors, cell), axis=1).mean())
 
-    return min(matched, key=measure)
+    own = float(np.linalg.norm(site.ca[there] - site.pose.mean(axis=0), axis=1).mean())
+    named = [pair for pair in matched if get_place(pair[0]) == site.key and measure(pair) < _IN_POCKET * own]
+    return named[0] if len(named) == 1 else min(matched, key=measure)
 
 
 def map_residues(site: BindingSite, residues: Sequence[Any], notes: list[str], source: str) -> dict[int, Any]:

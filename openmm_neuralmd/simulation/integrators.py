@@ -45,8 +45,9 @@ class NeuralMDIntegrator(mm.CustomIntegrator):
 
     Checkpoints and ``saveState`` keep positions, velocities, and for a force the vibration, which is part of its state:
     positions and velocities alone do not (the next path then differs by some 0.01 A, as if positions had been given by
-    hand). What else a propagator keeps is found again for the last 256 snapshots of this process; elsewhere the path
-    starts anew from positions x and velocities v, with x - v snapshot_interval as the snapshot before.
+    hand). What else a propagator keeps is found again for the last 256 snapshots of the same force; with another
+    NeuralMDForce, as in another process, the path starts anew from positions x and velocities v, with
+    x - v snapshot_interval as the snapshot before.
 
     Args:
         force: The force after ``add_to`` or ``addForce`` (its force group is built into the program), or a System that

@@ -197,9 +197,12 @@ class Trainer:
         if not self.checkpoint_path.is_file():
             raise InputError(f"{self.checkpoint_path}: no checkpoint to resume from")
         saved = read_training_state(self.checkpoint_path)
-        afresh = "repeat it or start afresh (`resume=False`)"
-        if saved["settings"] != asdict(self.settings) or saved["kind"] != self.kind.name:
-            raise InputError(f"{self.checkpoint_path} was made with other settings; {afresh}")
+        afresh = "repeat what it was made with or start afresh (`resume=False`)"
+        now = {"kind": self.kind.name, **asdict(self.settings)}
+        then = {"kind": saved["kind"], **saved["settings"]}
+        if then != now:
+            others = [f"`{n}` {then.get(n)}, now {now.get(n)}" for n in {**now, **then} if then.get(n) != now.get(n)]
+            raise InputError(f"{self.checkpoint_path} was made with other settings ({'; '.join(others)}); {afresh}")
         if saved["windows"] != self.ends:
             raise InputError(f"{self.checkpoint_path} was made with other trajectories; {afresh}")
         if saved["labels"] != self.labels:

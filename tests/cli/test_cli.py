@@ -14,6 +14,7 @@ from openmm.app import PDBFile
 from openmm_neuralmd.analysis.bundled import get_bundled_path
 from openmm_neuralmd.cli import COMMANDS, build_parser, main
 from openmm_neuralmd.molecule.complex import Complex
+from tests.models.test_bound import make_file
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,18 @@ def test_json_and_resume(words, capsys) -> None:
     assert captured.err == ""
     assert main([*replace_word(words, "--snapshots", 5), "--json", "--resume"]) == 0
     assert [s["from_snapshot"] for s in json.loads(capsys.readouterr().out)["sessions"]] == [0, 3]
+
+
+def test_resume_without_the_model_it_was_made_with(words, model_files, capsys) -> None:
+    assert main([*words, "--quiet"]) == 0
+    capsys.readouterr()
+    others = replace_word(replace_word(words, "--model", model_files["ode"]), "--snapshots", 5)
+    expect_error(capsys, [*others, "--resume"], "another model", "as --model", str(model_files["sde"]), "--force")
+
+
+def test_what_is_no_force_speaks_of_options(words, tmp_path, capsys) -> None:
+    gnn = replace_word(words, "--model", make_file("gnn", tmp_path))
+    expect_error(capsys, [*gnn, "--scheme", "heun"], "is no force", "leave out --scheme and --steps-per-snapshot")
 
 
 def test_quiet_shows_no_bar(words, capsys) -> None:

@@ -164,7 +164,7 @@ class TestTwoCopies:
     def test_a_complex_with_one_reads_the_one_in_its_pocket(
         self, dimer: tuple[Topology, np.ndarray, Path], tiny: Complex, chain: str, first: int
     ) -> None:
-        """By chain and number where these are there, else by place."""
+        """By chain and number where these are there and in the pocket, else by place."""
         topology, positions = make_topology(CHIRAL_ALKYNE)
         list(topology.chains())[1].id = chain
         complex_ = Complex.from_topology(topology, positions, "LIG")

@@ -192,6 +192,27 @@ def test_other_molecules_come_to_the_pocket(tmp_path: Path) -> None:
         assert np.linalg.norm(chunk[:, -5] - centre, axis=1).max() < 1.2
 
 
+@pytest.mark.parametrize("has_box", [True, False])
+def test_a_copy_elsewhere_with_the_ligands_chain_and_number(tmp_path: Path, has_box: bool) -> None:
+    """Names do not say which copy is meant where the one in the pocket is called otherwise."""
+    frames = mdtraj.load(str(get_bundled_path("r1_pocket.xtc")), top=str(get_bundled_path("pocket.pdb")))
+    complex_ = load_bundled_complex()
+    copy = frames.atom_slice(frames.topology.select("resname '0WC'"))
+    copy.xyz += np.float32([1.0, 1.0, 1.0])
+    both = frames.stack(copy)
+    first, second = [r for r in both.topology.residues if r.name == "0WC"]
+    first.chain.chain_id, first.resSeq = "X", 900
+    second.chain.chain_id, second.resSeq = complex_.site.key
+    if not has_box:
+        both.unitcell_vectors = None
+    save_trajectory(both[0], tmp_path / "top.pdb")
+    path = save_trajectory(both, tmp_path / "a.nc")
+    learned, compared = place_both(path, tmp_path / "top.pdb", complex_, "pocket")
+    expected = load_ligand_trajectory(get_bundled_path("r1_pocket.xtc"), get_bundled_path("pocket.pdb"), complex_)
+    assert np.abs(learned - compared).max() < SINGLE_NM
+    assert np.abs(learned - expected.snapshots).max() < SINGLE_NM
+
+
 def test_no_order_before_the_first_frame(folder: Path, tiny: Complex) -> None:
     file = open_trajectory(folder / "md.xtc", folder / "top.pdb")
     with pytest.raises(NeuralMDError, match="no frame was read yet"):

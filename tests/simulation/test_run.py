@@ -281,6 +281,13 @@ def test_resume_with_another_complex_is_refused(tiny_complex: Complex, model: Mo
         simulate(moved, model, tmp_path, n_snapshots=4, resume=True)
 
 
+def test_resume_with_another_model_says_which_it_was(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
+    simulate(tiny_complex, model, tmp_path, n_snapshots=2)
+    other = replace(model, path=Path("other.pt"), sha256="1" * 64)
+    with pytest.raises(InputError, match=r"another model.* as `model` \(None then, SHA-256 .*`overwrite=True`"):
+        simulate(tiny_complex, other, tmp_path, n_snapshots=4, resume=True)
+
+
 def test_nothing_to_resume(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to resume"):
         simulate(tiny_complex, model, tmp_path, resume=True)

@@ -76,7 +76,7 @@ def stretch(complex_: Complex) -> Complex:
     [
         ({"config": {**TINY, "hidden": 24}}, "another network"),
         ({"config": {**TINY, "pocket_cutoff": 9.0}}, "another network"),
-        ({"kind": "ode"}, "other settings"),
+        ({"kind": "ode"}, r"other settings \(`kind` gnn, now ode\)"),
         ({"snapshot_interval": 40.0}, "other trajectories|another snapshot interval"),
         ({"split": 0.7}, "other trajectories|another split"),
         ({"trajectory": shake}, "another set of trajectories"),

@@ -113,7 +113,7 @@ def test_resume_wants_the_same_settings(bundled, trajectory, tmp_path):
     with pytest.raises(InputError, match="no checkpoint"):
         train(bundled, trajectory, tmp_path / "m.pt", resume=True)
     train(bundled, trajectory, tmp_path / "m.pt", iterations=5)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match=r"other settings \(`iterations` 5, now 6\)"):
         train(bundled, trajectory, tmp_path / "m.pt", iterations=6, resume=True)
     shorter = dataclasses.replace(trajectory, snapshots=trajectory.snapshots[:150])
     with pytest.raises(InputError, match="other trajectories"):
