@@ -17,6 +17,8 @@ from torch import Tensor
 from openmm_neuralmd.checks import LARGEST_SEED, is_count
 from openmm_neuralmd.errors import InputError
 
+NOISE = "Philox4x64-10 and Box-Muller"
+"""What makes the noise of a seed; a run that was made with another one cannot go on."""
 _SHOWN = 60  # characters of what is no seed
 _ROUNDS = 10  # the 10 of Philox4x64-10
 _WORDS = 4  # of one counter

@@ -103,6 +103,16 @@ def read_earlier_record(files: RunFiles, settings: dict[str, Any]) -> dict[str, 
                 f"`model` ({record.get('model_path')} then, SHA-256 {str(earlier.get(name))[:12]}), or start again "
                 "(`overwrite=True`)"
             )
+        if name == "noise":
+            raise InputError(
+                f"{files.folder}: the run was made with an earlier version, which drew other noise from a seed: its "
+                f"path cannot go on here; {START_AGAIN}"
+            )
+        if name == "complex_sha256":
+            raise InputError(
+                f"{files.folder}: the run was made with another complex ({record.get('complex')}) than this one: give "
+                f"the file it was made with, or {START_AGAIN}"
+            )
         raise InputError(
             f"{files.folder}: the run was made with {name} {earlier.get(name)!r}, now it is {value!r}; resume with "
             "the same settings or start again (`overwrite=True`)"

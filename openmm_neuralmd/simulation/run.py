@@ -13,6 +13,7 @@ import openmm as mm
 import torch
 
 from openmm_neuralmd.checks import check_arguments
+from openmm_neuralmd.dynamics.noise import NOISE
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
 from openmm_neuralmd.files import check_writable, hash_arrays
@@ -120,6 +121,7 @@ def simulate(
         integrator = NeuralMDIntegrator(force, scheme=scheme, steps_per_snapshot=steps_per_snapshot)
         context = _create_context(system, integrator, openmm_platform, threads)
         settings = {
+            "noise": NOISE,
             "complex_sha256": _hash_complex(complex_),
             "model_sha256": force.model.sha256,
             "scheme": integrator.scheme,

@@ -277,8 +277,20 @@ def test_resume_with_other_settings_is_refused(
 def test_resume_with_another_complex_is_refused(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
     simulate(tiny_complex, model, tmp_path, n_snapshots=2)
     moved = tiny_complex.with_ligand_positions(tiny_complex.ligand.positions + 0.1)
-    with pytest.raises(InputError, match="made with complex_sha256"):
+    with pytest.raises(InputError, match="made with another complex"):
         simulate(moved, model, tmp_path, n_snapshots=4, resume=True)
+
+
+def test_a_run_whose_noise_was_another_is_not_resumed(
+    tiny_complex: Complex, model: ModelDouble, tmp_path: Path
+) -> None:
+    """The record of a version before this one names no noise."""
+    files = simulate(tiny_complex, model, tmp_path, n_snapshots=2)
+    record = json.loads(files.record.read_text())
+    del record["settings"]["noise"]
+    files.record.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="earlier version, which drew other noise"):
+        simulate(tiny_complex, model, tmp_path, n_snapshots=4, resume=True)
 
 
 def test_resume_with_another_model_says_which_it_was(tiny_complex: Complex, model: ModelDouble, tmp_path: Path) -> None:
