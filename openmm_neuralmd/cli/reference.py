@@ -19,8 +19,7 @@ from openmm_neuralmd.cli.values import real, seed
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.reference.directory import read_protocol
 from openmm_neuralmd.reference.energies import require_agreement
-from openmm_neuralmd.reference.gromacs_engine import find_gromacs
-from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS, check_solvent_options
+from openmm_neuralmd.reference.implicit import IMPLICIT_SOLVENTS
 from openmm_neuralmd.reference.run import (
     DEFAULTS,
     ENGINES,
@@ -28,6 +27,7 @@ from openmm_neuralmd.reference.run import (
     ReferenceSettings,
     SystemChoice,
     check_energies,
+    require_gromacs,
     run_reference,
 )
 from openmm_neuralmd.reference.system import PADDING_NM, SOLVENTS
@@ -128,9 +128,7 @@ def run(args: argparse.Namespace) -> None:
 def _check_energies(args: argparse.Namespace, choice: SystemChoice, settings: ReferenceSettings) -> None:
     if args.resume or args.overwrite:
         raise InputError("--check-energies runs nothing: leave out --resume and --force")
-    if choice.solvent:
-        check_solvent_options(choice.solvent, engine="gromacs", padding=choice.padding, pressure=settings.pressure_bar)
-    find_gromacs()  # without which no further answer helps
+    require_gromacs(choice, settings)  # without which no further answer helps
     refuse_unused(args, _OF_RUNS, "with --check-energies, which runs nothing")
     comparison = check_energies(choice, args.out, settings=settings, threads=args.threads)
     print(json.dumps(comparison.as_dict(), indent=2) if args.json else comparison.format())

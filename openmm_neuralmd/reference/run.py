@@ -215,6 +215,13 @@ def run_reference(
     return ReferenceRun(files, record)
 
 
+def require_gromacs(choice: SystemChoice, settings: ReferenceSettings) -> None:
+    """InputError if GROMACS lacks the solvent, or is not installed: in this order, the first helps everywhere."""
+    if choice.solvent:
+        check_solvent_options(choice.solvent, engine="gromacs", padding=choice.padding, pressure=settings.pressure_bar)
+    find_gromacs()
+
+
 @check_arguments(
     choice=an_instance(SystemChoice, of="a SystemChoice(...)"),
     out=check_path,
@@ -239,9 +246,7 @@ def check_energies(
     Raises:
         InputError: If GROMACS is not installed, or the system cannot be built or passed on to it.
     """
-    if choice.solvent:
-        check_solvent_options(choice.solvent, engine="gromacs", padding=choice.padding, pressure=settings.pressure_bar)
-    find_gromacs()
+    require_gromacs(choice, settings)
     files = ReferenceFiles(Path(out))
     comparison = compare_energies(choice.build(seed=settings.seed or 0), threads=threads)
     files.folder.mkdir(parents=True, exist_ok=True)

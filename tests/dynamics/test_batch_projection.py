@@ -8,23 +8,8 @@ from openmm_neuralmd.dynamics import batch_projection, projection
 from openmm_neuralmd.dynamics.batch_projection import Projection
 from openmm_neuralmd.dynamics.projection import BondProjection
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, ProjectionError
-from openmm_neuralmd.molecule.complex import Ligand, load_bundled_complex
+from openmm_neuralmd.molecule.complex import Ligand
 from tests.helpers import CHIRAL_ALKYNE, EXACT_A, displace, make_complex
-
-LIGANDS = {
-    "bundled": None,
-    "chiral alkyne": CHIRAL_ALKYNE,
-    "fused rings": "c1ccc2c(c1)[nH]c1ccccc12",
-    "bridged": "C1C2CC3CC1CC(C2)C3",
-    "diyne": "CC#CC#CC",
-    "two atoms": "CO",
-}
-
-
-@pytest.fixture(scope="module", params=LIGANDS)
-def ligand(request: pytest.FixtureRequest) -> Ligand:
-    smiles = LIGANDS[request.param]
-    return (load_bundled_complex() if smiles is None else make_complex(smiles)).ligand
 
 
 def make_batch(ligand: Ligand, *, worst: float = 2.0) -> np.ndarray:

@@ -16,21 +16,6 @@ from openmm_neuralmd.molecule.complex import Ligand, load_bundled_complex
 from openmm_neuralmd.molecule.shape import build_shape, compute_shape_errors
 from tests.helpers import CHIRAL_ALKYNE, CONVERGED_A, displace, make_complex
 
-LIGANDS = {
-    "bundled": None,
-    "chiral alkyne": CHIRAL_ALKYNE,
-    "fused rings": "c1ccc2c(c1)[nH]c1ccccc12",
-    "bridged": "C1C2CC3CC1CC(C2)C3",
-    "diyne": "CC#CC#CC",
-    "two atoms": "CO",
-}
-
-
-@pytest.fixture(scope="module", params=LIGANDS)
-def ligand(request: pytest.FixtureRequest) -> Ligand:
-    smiles = LIGANDS[request.param]
-    return (load_bundled_complex() if smiles is None else make_complex(smiles)).ligand
-
 
 def compute_pyramidalities(ligand: Ligand, positions: np.ndarray) -> np.ndarray:
     """Of the atoms that are clearly no planar ones in the ligand's geometry."""
