@@ -30,11 +30,12 @@ from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.force_field.energies import ForceFieldModel
 from openmm_neuralmd.models.kinds.backbone import DEFAULT_BACKBONE
+from openmm_neuralmd.models.losses.labels import LABELS_OF_FORCE_FIELD
 from openmm_neuralmd.models.registry import describe_kinds, get_kind, list_kinds
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.devices import select_device
 from openmm_neuralmd.training.force_field import LabellingReader, describe_labels
-from openmm_neuralmd.training.labels import LABELS_OF_FORCE_FIELD, ForceFieldLabels
+from openmm_neuralmd.training.labels import ForceFieldLabels
 from openmm_neuralmd.training.loop import TrainingSettings
 from openmm_neuralmd.training.target import check_target
 from openmm_neuralmd.training.train import train_model

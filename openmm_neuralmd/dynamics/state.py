@@ -8,6 +8,8 @@ from torch import Tensor
 
 from openmm_neuralmd.errors import NeuralMDError, NonFiniteStateError
 
+FARTHEST_NM = 1e4  # beyond it a path has broken, though numbers may still be finite
+
 
 @dataclass(frozen=True)
 class Failure:

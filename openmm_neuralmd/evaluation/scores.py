@@ -22,6 +22,7 @@ from openmm_neuralmd.analysis.metrics import (
     compute_textbook_metrics,
 )
 from openmm_neuralmd.analysis.validity import compute_angles, compute_bond_deviations, count_clashes, find_angles
+from openmm_neuralmd.dynamics.state import FARTHEST_NM
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM
 
@@ -47,7 +48,6 @@ COLUMNS = {
     "clashes": "protein-ligand clashes a frame, in the rigid protein",
     "snapshots/s": "all paths together, model evaluation and projection, this machine",
 }
-_FARTHEST_NM = 1e4  # beyond it a path has broken, though numbers may still be finite
 _MANY = 2000  # frames that slow metrics are computed on at most, evenly chosen
 
 
@@ -86,7 +86,7 @@ class Judge:
         Args:
             mean: Structure that autocorrelation is about [nm], (n_atoms, 3); the paths' own if None.
         """
-        if not np.isfinite(paths).all() or np.abs(paths).max() > _FARTHEST_NM:
+        if not np.isfinite(paths).all() or np.abs(paths).max() > FARTHEST_NM:
             return Score(dict.fromkeys(COLUMNS))
         pooled = paths.reshape(-1, *paths.shape[2:])
         thinned = pooled[:: max(1, len(pooled) // _MANY)]

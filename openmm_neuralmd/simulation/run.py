@@ -14,6 +14,7 @@ import torch
 
 from openmm_neuralmd.checks import check_arguments
 from openmm_neuralmd.dynamics.noise import NOISE
+from openmm_neuralmd.dynamics.state import FARTHEST_NM
 from openmm_neuralmd.dynamics.threads import use_threads
 from openmm_neuralmd.errors import InputError, NonFiniteStateError, StorageError
 from openmm_neuralmd.files import check_writable, hash_arrays
@@ -56,7 +57,6 @@ from openmm_neuralmd.simulation.snapshots import SnapshotPath, unpack
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, float], None]
-_FARTHEST_NM = 1e4  # beyond it a run has broken, though numbers may still be finite
 
 
 @check_arguments(**RUN_ARGUMENTS)
@@ -272,8 +272,8 @@ class _Run:
         positions = state.getPositions(asNumpy=True)._value
         xyz = positions[self.ligand.atom_indices]
         step = self.context.getStepCount()
-        if not np.abs(xyz).max() < _FARTHEST_NM:
-            raise NonFiniteStateError(f"step {step}: ligand positions are NaN or beyond {_FARTHEST_NM:g} nm")
+        if not np.abs(xyz).max() < FARTHEST_NM:
+            raise NonFiniteStateError(f"step {step}: ligand positions are NaN or beyond {FARTHEST_NM:g} nm")
         row = self._format_row(snapshot, xyz, self.force.computation.n_iterations - before)
         digests = trajectory.digest, log.digest
         trajectory.write(positions)

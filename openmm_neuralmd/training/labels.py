@@ -29,8 +29,6 @@ from openmm_neuralmd.models.losses.labels import FrameLabels
 from openmm_neuralmd.molecule.complex import Complex
 from openmm_neuralmd.units import ANGSTROM_PER_NM, compute_force_factor
 
-LABELS_OF_FORCE_FIELD = "force_field"
-"""What kinds that can learn these name among their ``labels``."""
 MAX_LABELS = 2000
 """Frames of a trajectory at most, evenly spread."""
 

@@ -13,13 +13,14 @@ from openmm_neuralmd.data.entries import Entry
 from openmm_neuralmd.errors import InputError
 from openmm_neuralmd.folders import own_folder
 from openmm_neuralmd.models.export import check_exportable, export_model
+from openmm_neuralmd.models.losses.labels import LABELS_OF_FORCE_FIELD
 from openmm_neuralmd.models.metadata import check_config
 from openmm_neuralmd.models.registry import get_kind
 from openmm_neuralmd.training.arguments import TRAINING_ARGUMENTS
 from openmm_neuralmd.training.checkpoint import compute_digest
 from openmm_neuralmd.training.cutoffs import check_cutoffs
 from openmm_neuralmd.training.dataset import Dataset, split_entries
-from openmm_neuralmd.training.labels import LABELS_OF_FORCE_FIELD, ForceFieldLabels, split_labels
+from openmm_neuralmd.training.labels import ForceFieldLabels, split_labels
 from openmm_neuralmd.training.loop import ComplexWindows, Trainer, TrainingResult, TrainingSettings
 
 

@@ -36,7 +36,7 @@ class Kind:
         config_form: Form of the network's arguments, in metadata too.
         default_config: Their values where nothing else is said.
         options: What else in training has an effect: "displacement", "rollout", or arguments of the network.
-        labels: What it can learn besides trajectories: "force_field".
+        labels: What it can learn besides trajectories: ``LABELS_OF_FORCE_FIELD``.
         label_config: Arguments of a network that learns those.
         is_force: Whether its bound model gives a force that OpenMM's integrator programs step; else displacements.
         is_random: Whether its paths depend on a seed.

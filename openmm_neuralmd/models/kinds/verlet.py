@@ -16,7 +16,7 @@ from openmm_neuralmd.dynamics.verlet import VelocityVerlet
 from openmm_neuralmd.models.bound import Binding
 from openmm_neuralmd.models.forms import FLAG, Record
 from openmm_neuralmd.models.kinds.backbone import BACKBONE, BackboneKind
-from openmm_neuralmd.models.losses.labels import FrameLabels
+from openmm_neuralmd.models.losses.labels import LABELS_OF_FORCE_FIELD, FrameLabels
 from openmm_neuralmd.models.networks.baselines import VerletMD
 from openmm_neuralmd.models.networks.interface import LigandGraph, ProteinEmbedding, ProteinStructure
 
@@ -28,7 +28,7 @@ class VerletKind(BackboneKind):
     label = "VerletMD"
     summary = "a baseline: velocity Verlet of a learned energy"
     config_form: ClassVar[Record] = Record(BACKBONE, {"has_force_field": FLAG}, is_closed=True)
-    labels: ClassVar[tuple[str, ...]] = ("force_field",)
+    labels: ClassVar[tuple[str, ...]] = (LABELS_OF_FORCE_FIELD,)
     label_config: ClassVar[Mapping[str, Any]] = {"has_force_field": True}
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LABELS_OF_FORCE_FIELD = "force_field"
+"""What kinds that can learn these name among their ``labels``."""
+
 
 class FrameLabels(NamedTuple):
     """Of snapshots of one complex; ``training.labels`` makes them."""
